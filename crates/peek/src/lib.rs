@@ -1,0 +1,1 @@
+//! sekisho-peek

@@ -1,0 +1,137 @@
+//! What became of one connection: everything that is counted or logged of it comes from here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sekisho_name::Name;
+
+use crate::reason::Reason;
+
+/// The gate's word on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// A rule allowed it and it reached its upstream.
+    Allowed,
+    /// It was not let through.
+    Refused,
+    /// It would have been refused; audit mode let it through.
+    Audited,
+    /// It was allowed but could not be served: no name, no route, no answer.
+    Failed,
+}
+
+impl Verdict {
+    /// Every verdict that there is.
+    pub const ALL: &[Self] = &[Self::Allowed, Self::Refused, Self::Audited, Self::Failed];
+
+    /// The label in the access log and the metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+            Self::Audited => "audited",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClosedBy {
+    /// The client closed or finished first.
+    Client,
+    /// The upstream closed or finished first.
+    Upstream,
+    /// The client reset the connection.
+    ClientReset,
+    /// The upstream reset the connection.
+    UpstreamReset,
+    /// The gate refused it.
+    Gate,
+    /// No byte moved for the idle timeout.
+    Idle,
+    /// One side had finished and the other did not within its bound.
+    HalfClosed,
+    /// The drain's deadline passed at shutdown.
+    Shutdown,
+}
+
+impl ClosedBy {
+    /// The label in the access log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::ClientReset => "client_reset",
+            Self::UpstreamReset => "upstream_reset",
+            Self::Gate => "gate",
+            Self::Idle => "idle",
+            Self::HalfClosed => "half_closed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// One connection's record. Unknown things are `None` and absent from the log.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Unique within this process's life; written as 16 hex digits.
+    pub conn: u64,
+    /// The position of its listener in the configuration, which is also its metrics' index.
+    pub listener: usize,
+    /// When it was accepted.
+    pub accepted: SystemTime,
+    /// The client, a v4-mapped address written as IPv4.
+    pub client: SocketAddr,
+    /// Where the client wanted to go before the redirect.
+    pub original_dst: Option<SocketAddr>,
+    /// The name that it asked for.
+    pub host: Option<Name>,
+    /// The port that is dialled.
+    pub port: Option<u16>,
+    /// The gate's word.
+    pub verdict: Verdict,
+    /// The rule that decided, by name.
+    pub rule: Option<Arc<str>>,
+    /// Why, unless it was simply allowed.
+    pub reason: Option<Reason>,
+    /// A few words more where a reason has several causes.
+    pub detail: Option<&'static str>,
+    /// The address that was dialled and answered (or, on failure, the last one tried).
+    pub upstream: Option<SocketAddr>,
+    /// Bytes relayed from client to upstream, the hello included.
+    pub bytes_up: u64,
+    /// Bytes relayed from upstream to client.
+    pub bytes_down: u64,
+    /// From accept to end.
+    pub duration: Duration,
+    /// From accept until the hello was whole.
+    pub hello: Option<Duration>,
+    /// Spent resolving.
+    pub dns: Option<Duration>,
+    /// Spent dialling.
+    pub connect: Option<Duration>,
+    /// Who ended it.
+    pub closed_by: Option<ClosedBy>,
+    /// What the hello said besides the name.
+    pub offered: Option<Offered>,
+}
+
+/// What a hello offers besides its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The ALPN protocols, as offered, capped in number and length.
+    pub alpn: Vec<Box<str>>,
+    /// The TLS versions, highest first, as code points (0x0304 is TLS 1.3).
+    pub versions: Vec<u16>,
+    /// Whether an ECH extension is there (in browsers it always is, so it proves nothing).
+    pub ech: bool,
+}
+
+impl Outcome {
+    /// The client's address alone.
+    pub fn client_ip(&self) -> IpAddr {
+        self.client.ip()
+    }
+}
