@@ -1,0 +1,172 @@
+//! From raw bytes to one whole handshake message: records are walked once, and copied together only when a message
+//! spans several.
+
+use std::borrow::Cow;
+
+use tls_parser::{TlsHandshakeType, TlsRecordType};
+
+use super::Limits;
+use super::refusal::{Cap, Fault, Obsolete, Refusal};
+
+/// A record's header: type, version, length (RFC 8446 §5.1).
+const RECORD_HEADER: usize = 5;
+/// The longest fragment of a plaintext record (RFC 8446 §5.1).
+const MAX_FRAGMENT: usize = 1 << 14;
+/// A handshake message's header: type and length (RFC 8446 §4).
+pub(super) const HANDSHAKE_HEADER: usize = 4;
+/// The handshake header and the hello's version: what is judged before the message is whole.
+const HEAD: usize = HANDSHAKE_HEADER + 2;
+
+/// How far the walk has come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scan {
+    /// Where the record under inspection begins; everything before it is whole records of this hello.
+    record: usize,
+    /// Handshake bytes in the records before it.
+    before: usize,
+    /// The message's first bytes, as far as the records before it hold them.
+    head: Head,
+}
+
+/// What a look at the bytes has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The message is not whole below this total.
+    Need(usize),
+    /// The message is whole, and its records are the first `raw_len` bytes.
+    Whole {
+        /// Where its last record ends.
+        raw_len: usize,
+    },
+}
+
+impl Scan {
+    /// Walks on over `bytes`, which begin where they always began.
+    pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, Refusal> {
+        loop {
+            let rest = bytes.get(self.record..).unwrap_or_default();
+            if self.record == 0 && !recognise(rest)? {
+                return Ok(Step::Need(RECORD_HEADER));
+            }
+            let Some(len) = fragment_len(rest)? else {
+                return Ok(Step::Need(self.record + RECORD_HEADER));
+            };
+            let end = self.record + RECORD_HEADER + len;
+            if end > limits.raw {
+                return Err(Refusal::HelloTooLarge(Cap::Raw));
+            }
+
+            let fragment = rest.get(RECORD_HEADER..).unwrap_or_default();
+            let fragment = fragment.get(..len).unwrap_or(fragment);
+            let mut head = self.head;
+            head.extend(fragment);
+            let message = head.judge(limits)?;
+            let after = self.before + len;
+            if message.is_some_and(|message| after > message) {
+                return Err(Refusal::Malformed(Fault::AfterHello));
+            }
+            if fragment.len() < len {
+                return Ok(Step::Need(end));
+            }
+            if message == Some(after) {
+                return Ok(Step::Whole { raw_len: end });
+            }
+            // What is missing needs one more header at least.
+            let missing = message.map_or(1, |message| message - after);
+            if end + RECORD_HEADER + missing > limits.raw {
+                return Err(Refusal::HelloTooLarge(Cap::Raw));
+            }
+            *self = Self { record: end, before: after, head };
+        }
+    }
+
+    /// The whole message, once [`Step::Whole`] has said where it ends: borrowed when one record holds it.
+    pub(super) fn message<'a>(&self, bytes: &'a [u8], raw_len: usize) -> Cow<'a, [u8]> {
+        let raw = bytes.get(..raw_len).unwrap_or(bytes);
+        if self.record == 0 {
+            return Cow::Borrowed(raw.get(RECORD_HEADER..).unwrap_or_default());
+        }
+        let last = raw_len.saturating_sub(self.record + RECORD_HEADER);
+        let mut message = Vec::with_capacity(self.before + last);
+        let mut rest = raw;
+        while let Some((&[_, _, _, high, low], fragment)) = rest.split_first_chunk() {
+            let len = usize::from(u16::from_be_bytes([high, low])).min(fragment.len());
+            let (fragment, next) = fragment.split_at(len);
+            message.extend_from_slice(fragment);
+            rest = next;
+        }
+        Cow::Owned(message)
+    }
+}
+
+/// Says whether a connection's first bytes begin a TLS record; `false` when there are too few to tell.
+fn recognise(first: &[u8]) -> Result<bool, Refusal> {
+    match *first {
+        // Record types from change_cipher_spec to heartbeat, major version 3. The minor version is not judged: it is
+        // "ignored for all purposes" (RFC 8446 §5.1), and early clients put 0x0300 there.
+        [0x14..=0x18, 3, ..] => Ok(true),
+        // An SSLv2 CLIENT-HELLO: a two-byte header with its top bit set, message type 1, then a version (RFC 5246
+        // appendix E.2), which is 0x0002 or, from a client that would also speak SSLv3 and later, 3.x.
+        [0x80..=0xff, _, 1, 0, 2, ..] | [0x80..=0xff, _, 1, 3, ..] => Err(Refusal::ObsoleteProtocol(Obsolete::Ssl2)),
+        // The beginnings of both.
+        [] | [0x14..=0x18 | 0x80..=0xff] | [0x80..=0xff, _] | [0x80..=0xff, _, 1] | [0x80..=0xff, _, 1, 0] => Ok(false),
+        _ => Err(Refusal::NotTls),
+    }
+}
+
+/// The length that a record's header declares; `None` while the header is not whole. What there is of it is judged.
+fn fragment_len(record: &[u8]) -> Result<Option<usize>, Refusal> {
+    let handshake = u8::from(TlsRecordType::Handshake);
+    match *record {
+        // RFC 8446 §5.1: handshake messages are not interleaved with other record types.
+        [kind, ..] if kind != handshake => Err(Refusal::Malformed(Fault::NotHandshake)),
+        [_, major, ..] if major != 3 => Err(Refusal::Malformed(Fault::RecordVersion)),
+        [_, _, _, high, low, ..] => match usize::from(u16::from_be_bytes([high, low])) {
+            // RFC 8446 §5.1: no zero-length fragments of handshake type.
+            0 => Err(Refusal::Malformed(Fault::EmptyRecord)),
+            len if len > MAX_FRAGMENT => Err(Refusal::Malformed(Fault::RecordOverflow)),
+            len => Ok(Some(len)),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// The first bytes of the message, gathered over however many records.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    bytes: [u8; HEAD],
+    len: usize,
+}
+
+impl Head {
+    fn extend(&mut self, fragment: &[u8]) {
+        let free = self.bytes.get_mut(self.len..).unwrap_or_default();
+        for (to, &from) in free.iter_mut().zip(fragment) {
+            *to = from;
+            self.len += 1;
+        }
+    }
+
+    /// Judges what is there; the message's length, header included, once it is known.
+    fn judge(&self, limits: &Limits) -> Result<Option<usize>, Refusal> {
+        let [kind, a, b, c, major, minor] = self.bytes;
+        if self.len > 0 && kind != u8::from(TlsHandshakeType::ClientHello) {
+            return Err(Refusal::Malformed(Fault::NotClientHello));
+        }
+        if self.len < HANDSHAKE_HEADER {
+            return Ok(None);
+        }
+        let Ok(body) = usize::try_from(u32::from_be_bytes([0, a, b, c])) else {
+            return Err(Refusal::HelloTooLarge(Cap::Handshake));
+        };
+        let message = HANDSHAKE_HEADER + body;
+        if message > limits.handshake {
+            return Err(Refusal::HelloTooLarge(Cap::Handshake));
+        }
+        let version = u16::from_be_bytes([major, minor]);
+        if self.len == HEAD && message >= HEAD && version < 0x0301 {
+            return Err(Refusal::ObsoleteProtocol(Obsolete::Version(version)));
+        }
+        Ok(Some(message))
+    }
+}
