@@ -1,1 +1,11 @@
-//! sekisho-policy
+//! policy.yaml to decisions, as a building of three storeys: a *document* (YAML with positions), its *meaning* (rules and
+//! the names that they list, every fault found at once), and the *questions* that are asked of it.
+//!
+//! No clock, no network, no async: time and bytes are arguments, and files come through one small seam.
+
+mod index;
+mod policy;
+mod rule;
+
+pub use policy::Policy;
+pub use rule::{Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream};

@@ -1,0 +1,165 @@
+//! The names that the rules list, found by hash: a question costs a few look-ups per label, however long the lists are.
+//!
+//! A million names must fit in little memory, so the text of all lies in one string, and an entry is a few bytes.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+/// What a listed name covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Shape {
+    /// This name alone.
+    Exact,
+    /// `*.x`: any one label before `x`.
+    OneLabel,
+    /// `.x`: `x` and all below it.
+    Below,
+    /// `*-ACCT-REGION-an.x`: any first label with this ending, which belongs to one account (S3's account-regional form).
+    Ending,
+}
+
+/// Listed names and the rules that list them.
+#[derive(Default)]
+pub(crate) struct Index {
+    text: String,
+    entries: Vec<Entry>,
+    table: HashTable<u32>,
+    hasher: RandomState,
+    /// Rules of the entries that several rules list.
+    lists: Vec<Vec<u32>>,
+}
+
+struct Entry {
+    offset: u32,
+    length: u16,
+    shape: Shape,
+    /// A rule, or with the top bit set a position in `lists`.
+    rules: u32,
+}
+
+const LIST: u32 = 1 << 31;
+
+impl Index {
+    /// Adds a name under a rule, rules in ascending order. Returns its entry, and whether the rule did not have it yet.
+    /// `None` when the index is full (4 GiB of text or 2^31 entries), which the limits on files keep far away.
+    pub(crate) fn add(&mut self, shape: Shape, name: &str, rule: u32) -> Option<(u32, bool)> {
+        if let Some(id) = self.find(shape, name) {
+            let entry = self.entries.get_mut(id as usize)?;
+            if entry.rules & LIST == 0 {
+                if entry.rules == rule {
+                    return Some((id, false));
+                }
+                let list = u32::try_from(self.lists.len()).ok().filter(|n| n & LIST == 0)?;
+                self.lists.push(vec![entry.rules, rule]);
+                entry.rules = list | LIST;
+                return Some((id, true));
+            }
+            let list = self.lists.get_mut((entry.rules & !LIST) as usize)?;
+            let new = list.last() != Some(&rule);
+            if new {
+                list.push(rule);
+            }
+            return Some((id, new));
+        }
+        let id = u32::try_from(self.entries.len()).ok()?;
+        let entry = Entry {
+            offset: u32::try_from(self.text.len()).ok()?,
+            length: u16::try_from(name.len()).ok()?,
+            shape,
+            rules: Some(rule).filter(|rule| rule & LIST == 0)?,
+        };
+        self.text.push_str(name);
+        self.entries.push(entry);
+        let hash = self.hasher.hash_one((shape, name));
+        let (hasher, entries, text) = (&self.hasher, &self.entries, &self.text);
+        self.table.insert_unique(hash, id, |&id| {
+            hasher.hash_one(entries.get(id as usize).map_or((Shape::Exact, ""), |e| (e.shape, spelled(text, e))))
+        });
+        Some((id, true))
+    }
+
+    /// What an entry covers.
+    pub(crate) fn entry(&self, id: u32) -> (Shape, &str) {
+        self.entries.get(id as usize).map_or((Shape::Exact, ""), |entry| (entry.shape, spelled(&self.text, entry)))
+    }
+
+    /// The rules that list exactly this, ascending.
+    pub(crate) fn rules(&self, shape: Shape, name: &str) -> &[u32] {
+        let Some(entry) = self.find(shape, name).and_then(|id| self.entries.get(id as usize)) else { return &[] };
+        if entry.rules & LIST == 0 {
+            std::slice::from_ref(&entry.rules)
+        } else {
+            self.lists.get((entry.rules & !LIST) as usize).map_or(&[], Vec::as_slice)
+        }
+    }
+
+    /// Every list of rules with an entry that covers all of what `shape` and `name` cover.
+    pub(crate) fn covering<'a>(&'a self, shape: Shape, name: &'a str) -> impl Iterator<Item = &'a [u32]> {
+        // No pattern matches a name with an underscore.
+        let patterns = shape != Shape::Exact || !name.contains('_');
+        let ending = match shape {
+            Shape::Exact if patterns => ending(name),
+            Shape::Ending => Some(name),
+            _ => None,
+        };
+        // `*.x` covers exact names and endings right under x, and itself.
+        let parent = match shape {
+            Shape::Exact | Shape::Ending if patterns => name.split_once('.').map(|(_, parent)| parent),
+            Shape::OneLabel => Some(name),
+            _ => None,
+        };
+        // `.x` covers x itself, but a `*.x` or an ending lies strictly below its parent.
+        let below = match shape {
+            Shape::Exact if patterns => Some(name),
+            Shape::Below | Shape::OneLabel => Some(name),
+            Shape::Ending => parent,
+            Shape::Exact => None,
+        };
+        let ancestors = std::iter::successors(below, |name| name.split_once('.').map(|(_, parent)| parent));
+        let exact = (shape == Shape::Exact).then(|| self.rules(Shape::Exact, name));
+        exact
+            .into_iter()
+            .chain(ending.map(|ending| self.rules(Shape::Ending, ending)))
+            .chain(parent.map(|parent| self.rules(Shape::OneLabel, parent)))
+            .chain(ancestors.map(|name| self.rules(Shape::Below, name)))
+    }
+
+    /// Gives back the memory that growing left unused.
+    pub(crate) fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        self.lists.shrink_to_fit();
+    }
+
+    fn find(&self, shape: Shape, name: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one((shape, name));
+        self.table
+            .find(hash, |&id| {
+                self.entries
+                    .get(id as usize)
+                    .is_some_and(|entry| entry.shape == shape && spelled(&self.text, entry) == name)
+            })
+            .copied()
+    }
+}
+
+fn spelled<'a>(text: &'a str, entry: &Entry) -> &'a str {
+    let start = entry.offset as usize;
+    text.get(start..start + usize::from(entry.length)).unwrap_or_default()
+}
+
+/// `-123456789012-ap-northeast-1-an.s3…` of `x-123456789012-ap-northeast-1-an.s3…`: from the last hyphen that is followed by
+/// twelve digits and a hyphen, so that what precedes it is free but not empty.
+pub(crate) fn ending(name: &str) -> Option<&str> {
+    let first = name.split('.').next()?;
+    if !first.ends_with("-an") {
+        return None;
+    }
+    let start = first.rmatch_indices('-').map(|(at, _)| at).find(|&at| {
+        let account = first.as_bytes().get(at + 1..at + 14).unwrap_or_default();
+        matches!(account, [digits @ .., b'-'] if digits.len() == 12 && digits.iter().all(u8::is_ascii_digit))
+    })?;
+    name.get(start..).filter(|_| start > 0)
+}
