@@ -25,6 +25,36 @@ impl Verdict {
     /// Every verdict that there is.
     pub const ALL: &[Self] = &[Self::Allowed, Self::Refused, Self::Audited, Self::Failed];
 
+    /// What a reason that stopped a connection makes of it: the gate's own word, or a failure of something it needs.
+    pub const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::NameNotFound
+            | Reason::DnsFailed
+            | Reason::ConnectFailed
+            | Reason::ConnectTimeout
+            | Reason::PortsExhausted
+            | Reason::DescriptorsExhausted
+            | Reason::ClientClosed => Self::Failed,
+            Reason::NoRule
+            | Reason::DeniedByRule
+            | Reason::RuleExpired
+            | Reason::AuditRule
+            | Reason::NoSni
+            | Reason::ForbiddenAddress
+            | Reason::DuplicateExtension
+            | Reason::MultipleNames
+            | Reason::Malformed
+            | Reason::InvalidName
+            | Reason::HelloTooLarge
+            | Reason::ObsoleteProtocol
+            | Reason::NotTls
+            | Reason::HelloTimeout
+            | Reason::OverConnectionLimit
+            | Reason::OverClientLimit
+            | Reason::NotRedirected => Self::Refused,
+        }
+    }
+
     /// The label in the access log and the metrics.
     pub const fn label(self) -> &'static str {
         match self {
@@ -130,6 +160,32 @@ pub struct Offered {
 }
 
 impl Outcome {
+    /// The record of a connection that was just accepted: nothing is known yet but who and where.
+    pub fn new(conn: u64, listener: usize, client: SocketAddr) -> Self {
+        Self {
+            conn,
+            listener,
+            accepted: SystemTime::now(),
+            client,
+            original_dst: None,
+            host: None,
+            port: None,
+            verdict: Verdict::Failed,
+            rule: None,
+            reason: None,
+            detail: None,
+            upstream: None,
+            bytes_up: 0,
+            bytes_down: 0,
+            duration: Duration::ZERO,
+            hello: None,
+            dns: None,
+            connect: None,
+            closed_by: None,
+            offered: None,
+        }
+    }
+
     /// The client's address alone.
     pub fn client_ip(&self) -> IpAddr {
         self.client.ip()

@@ -1,0 +1,76 @@
+//! The policy's word on a name, and what it permits.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sekisho_name::Name;
+use sekisho_policy::{Decision, Mode, Protocol, Request, RuleId, Upstream};
+
+use crate::connection::{Answer, Stop};
+use crate::live::Live;
+use crate::outcome::Verdict;
+use crate::policy_store::Active;
+use crate::reason::{Alert, Reason};
+use crate::settings::RefusalAlert;
+use crate::worker::Worker;
+
+/// A decision to let a connection through. It keeps the policy that decided, so that no connection is ever judged by
+/// two.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    active: Arc<Active>,
+    rule: Option<RuleId>,
+}
+
+impl Permit {
+    /// Which addresses may be dialled.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        self.active.policy.upstream(self.rule)
+    }
+
+    /// Whether the whole policy is in audit mode.
+    pub(crate) fn audit(&self) -> bool {
+        self.active.policy.mode() == Mode::Audit
+    }
+}
+
+/// Asks the policy about `name` at `port`, and notes its word in the record.
+pub(crate) fn decide(worker: &Worker, live: &Live, name: &Name, port: u16) -> Result<Permit, Stop> {
+    let active = worker.shared.policy.current();
+    let mut outcome = live.outcome.borrow_mut();
+    let request =
+        Request { name, client: outcome.client.ip(), port, protocol: Protocol::Tls, now: unix_now() };
+    let (verdict, rule, reason) = match active.policy.decide(&request) {
+        Decision::Allow { rule } => (Verdict::Allowed, Some(rule), None),
+        Decision::Audit { rule, reason } => (Verdict::Audited, rule, Some(in_our_words(reason))),
+        Decision::Refuse { rule, reason } => (Verdict::Refused, rule, Some(in_our_words(reason))),
+    };
+    outcome.verdict = verdict;
+    outcome.reason = reason;
+    outcome.rule = rule.map(|rule| Arc::clone(&active.policy.rule(rule).name));
+    match (verdict, reason) {
+        (Verdict::Refused, Some(reason)) => {
+            let alert = match worker.shared.settings.refusal_alert {
+                RefusalAlert::AccessDenied => Alert::ACCESS_DENIED,
+                RefusalAlert::UnrecognizedName => Alert::UNRECOGNIZED_NAME,
+            };
+            Err(Stop { reason, detail: None, answer: Answer::Alert(alert) })
+        }
+        _ => Ok(Permit { active, rule }),
+    }
+}
+
+fn in_our_words(reason: sekisho_policy::Reason) -> Reason {
+    match reason {
+        sekisho_policy::Reason::NoRule => Reason::NoRule,
+        sekisho_policy::Reason::DeniedByRule => Reason::DeniedByRule,
+        sekisho_policy::Reason::RuleExpired => Reason::RuleExpired,
+        sekisho_policy::Reason::AuditRule => Reason::AuditRule,
+    }
+}
+
+/// Seconds since 1970, UTC. A clock before that decides as at its beginning, when nothing has expired.
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,28 @@
+//! Where a client wanted to go, before the kernel redirected it here.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// The destination that the client dialled, from the kernel's NAT table; `None` if nothing redirected the connection:
+/// there is no entry, or the entry says the address that the client reached anyway.
+pub(crate) fn original(stream: &TcpStream, client: IpAddr) -> io::Result<Option<SocketAddr>> {
+    let socket = SockRef::from(stream);
+    let answer = if client.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
+    let original = match answer {
+        Ok(address) => address.as_socket(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        // The kernel has no NAT at all: nothing can have redirected it.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOPROTOOPT.raw_os_error()) => None,
+        Err(error) => return Err(error),
+    };
+    let local = stream.local_addr()?;
+    Ok(original.map(plain).filter(|&original| original != plain(local)))
+}
+
+/// A v4-mapped address as the IPv4 address that it is.
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,141 @@
+//! The engine: the listening sockets, and one worker for each core.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use sekisho_resolve::Resolver;
+use tokio::sync::watch;
+
+use crate::limits::Caps;
+use crate::listen::{BindError, bind};
+use crate::metrics::Metrics;
+use crate::own::OwnSockets;
+use crate::policy_store::PolicyStore;
+use crate::record::AccessLog;
+use crate::settings::Settings;
+use crate::worker;
+
+/// What is process-wide by nature, and nothing else is.
+#[derive(Debug)]
+pub struct Shared {
+    /// The node's settings.
+    pub settings: Settings,
+    /// The policy in force, as a snapshot.
+    pub policy: Arc<PolicyStore>,
+    /// The resolver, on its own thread.
+    pub resolver: Resolver,
+    /// The queue to the access log's writer.
+    pub log: AccessLog,
+    /// The caps.
+    pub caps: Arc<Caps>,
+    /// What is never dialled because it is this process.
+    pub own: OwnSockets,
+}
+
+/// What the workers are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Accept and serve.
+    Serve,
+    /// Accept what is queued and no more; serve what there is.
+    Drain,
+    /// End every connection.
+    Abort,
+}
+
+/// Why the engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A worker could not be started.
+    #[error("cannot start a worker thread")]
+    Worker(#[source] io::Error),
+}
+
+/// Listening sockets, bound and not yet served: one row for each listener, one socket in it for each worker.
+#[derive(Debug)]
+pub struct Sockets(Vec<Vec<std::net::TcpListener>>);
+
+impl Sockets {
+    /// Binds every listener of the settings, or none.
+    pub fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let threads = settings.threads.max(1);
+        settings.listeners.iter().map(|listener| bind(listener.bind, threads)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The addresses that were bound, in the settings' order, with the ports that the kernel chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.iter().filter_map(|row| row.first()?.local_addr().ok()).collect()
+    }
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Engine {
+    caps: Arc<Caps>,
+    phase: watch::Sender<Phase>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Engine {
+    /// Starts one worker for each socket of a row. It serves at once.
+    pub fn start(shared: &Arc<Shared>, metrics: &Metrics, sockets: Sockets) -> Result<Self, StartError> {
+        let (phase, receiver) = watch::channel(Phase::Serve);
+        let workers = sockets.0.first().map_or(0, Vec::len);
+        let mut rows: Vec<_> = sockets.0.into_iter().map(Vec::into_iter).collect();
+        let threads = (0..workers)
+            .map(|number| {
+                let listeners = rows.iter_mut().filter_map(Iterator::next).collect();
+                let (shared, shard, phase) = (Arc::clone(shared), metrics.shard(), receiver.clone());
+                std::thread::Builder::new()
+                    .name(format!("worker-{number}"))
+                    .spawn(move || worker::run(shared, shard, listeners, phase))
+            })
+            .collect::<io::Result<_>>()
+            .map_err(StartError::Worker)?;
+        Ok(Self { caps: Arc::clone(&shared.caps), phase, threads })
+    }
+
+    /// Connections that are open.
+    pub fn active(&self) -> usize {
+        self.caps.connections()
+    }
+
+    /// Whether every worker still runs; one that ended by itself means that this process should end too.
+    pub fn healthy(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Takes what the kernel has queued already, closes the listening sockets, and lets what is open go on.
+    pub fn stop_accepting(&self) {
+        self.phase.send_replace(Phase::Drain);
+    }
+
+    /// Waits until the last connection has ended, for at most `patience`. Answers how many are left.
+    ///
+    /// Cancellation safe: it only looks.
+    pub async fn drained(&self, patience: Duration) -> usize {
+        let deadline = tokio::time::Instant::now() + patience;
+        while self.threads.iter().any(|thread| !thread.is_finished()) && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.active()
+    }
+
+    /// Ends every connection that is left and waits for the workers. Each connection has its record when this returns.
+    pub fn abort(self) {
+        self.phase.send_replace(Phase::Abort);
+        for thread in self.threads {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a worker failed"),
+                Err(_) => tracing::error!("a worker panicked"),
+            }
+        }
+    }
+}

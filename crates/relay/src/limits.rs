@@ -1,0 +1,185 @@
+//! The caps on what the process holds: exact over all threads, and given back when a permit is dropped.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::settings;
+
+const SHARDS: usize = 64;
+
+/// What the process holds now, and may hold.
+#[derive(Debug)]
+pub struct Caps {
+    limits: settings::Limits,
+    connections: AtomicUsize,
+    undecided: AtomicUsize,
+    // Sharded, so that two threads meet on one lock only when their clients hash alike.
+    clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
+    hasher: std::hash::RandomState,
+}
+
+/// One connection's place under the caps; dropping it gives the place back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    caps: Arc<Caps>,
+    client: IpAddr,
+}
+
+/// One undecided connection's place; dropped when its verdict falls.
+#[derive(Debug)]
+pub(crate) struct Undecided {
+    caps: Arc<Caps>,
+}
+
+/// Which cap was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The whole process's.
+    Connections,
+    /// That of one client address.
+    Client,
+    /// That of connections without a verdict.
+    Undecided,
+}
+
+impl Caps {
+    /// Caps with nothing held.
+    pub fn new(limits: settings::Limits) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            connections: AtomicUsize::new(0),
+            undecided: AtomicUsize::new(0),
+            clients: std::array::from_fn(|_| Mutex::default()),
+            hasher: std::hash::RandomState::new(),
+        })
+    }
+
+    /// Connections held now.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections held now whose verdict has not fallen.
+    pub fn undecided(&self) -> usize {
+        self.undecided.load(Ordering::Relaxed)
+    }
+
+    /// The caps themselves.
+    pub fn limits(&self) -> &settings::Limits {
+        &self.limits
+    }
+
+    /// Takes a place for a connection of `client`.
+    pub(crate) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<(Place, Undecided), Full> {
+        if !take(&self.connections, self.limits.connections) {
+            return Err(Full::Connections);
+        }
+        if !take(&self.undecided, self.limits.undecided) {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full::Undecided);
+        }
+        let undecided = Undecided { caps: Arc::clone(self) };
+        let mut clients = self.shard(client);
+        let held = clients.entry(client).or_insert(0);
+        if *held >= self.limits.connections_per_client {
+            drop(clients);
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full::Client);
+        }
+        *held += 1;
+        drop(clients);
+        Ok((Place { caps: Arc::clone(self), client }, undecided))
+    }
+
+    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        let [first, ..] = &self.clients;
+        let index = usize::try_from(self.hasher.hash_one(client) % SHARDS as u64).unwrap_or_default();
+        // A count is whole at every instant, so a panic elsewhere cannot have left it half done.
+        self.clients.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one more unless that would pass `limit`. Only the count itself is shared, so relaxed order is enough.
+fn take(count: &AtomicUsize, limit: usize) -> bool {
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1)).is_ok()
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut clients = self.caps.shard(self.client);
+        if let Some(held) = clients.get_mut(&self.client) {
+            *held -= 1;
+            if *held == 0 {
+                clients.remove(&self.client);
+                // A flood from many addresses must not leave its table behind.
+                if clients.capacity() > 1024 && clients.len() < clients.capacity() / 8 {
+                    clients.shrink_to_fit();
+                }
+            }
+        }
+        drop(clients);
+        self.caps.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Undecided {
+    fn drop(&mut self) {
+        self.caps.undecided.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(connections: usize, connections_per_client: usize, undecided: usize) -> Arc<Caps> {
+        Caps::new(settings::Limits { connections, connections_per_client, undecided, hello_handshake: 0, hello_raw: 0 })
+    }
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    #[test]
+    fn each_cap_is_met_exactly_and_given_back() {
+        let caps = caps(3, 2, 3);
+        let first = caps.admit(A).unwrap();
+        let second = caps.admit(A).unwrap();
+        assert_eq!(caps.admit(A).unwrap_err(), Full::Client);
+        let third = caps.admit(B).unwrap();
+        assert_eq!(caps.admit(B).unwrap_err(), Full::Connections);
+        drop(first);
+        assert_eq!(caps.connections(), 2);
+        drop((caps.admit(A).unwrap(), second, third));
+        assert_eq!((caps.connections(), caps.undecided()), (0, 0));
+        assert!(caps.clients.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn undecided_connections_have_a_cap_of_their_own() {
+        let caps = caps(10, 10, 1);
+        let (place, undecided) = caps.admit(A).unwrap();
+        assert_eq!(caps.admit(B).unwrap_err(), Full::Undecided);
+        drop(undecided);
+        assert!(caps.admit(B).is_ok());
+        assert_eq!(caps.connections(), 1);
+        drop(place);
+        assert_eq!(caps.connections(), 0);
+    }
+
+    #[test]
+    fn the_cap_is_exact_under_contention() {
+        let caps = caps(100, 1000, 1000);
+        let held: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| (0..50).filter_map(|_| caps.admit(A).ok()).collect::<Vec<_>>()))
+                .collect();
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+        });
+        assert_eq!(held.len(), 100);
+        drop(held);
+        assert_eq!(caps.connections(), 0);
+    }
+}

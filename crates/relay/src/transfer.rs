@@ -1,0 +1,134 @@
+//! Carries bytes both ways until both sides have finished, one of them breaks, or the worker ends it.
+//!
+//! A connection that carries nothing owns no buffer and no pipe: reads go into the worker's one scratch buffer and are
+//! written straight out, and only what the other side would not take is kept. A direction that has carried
+//! [`SPLICE_FROM`] bytes moves on through a pipe of the worker's pool, so that bulk data never enters this process.
+//!
+//! - The end of one side's data is passed on once everything before it has been delivered, and the other direction
+//!   goes on.
+//! - A reset on either side resets the other at once, whatever is still held.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::live::{Live, Way};
+use crate::outcome::ClosedBy;
+
+mod direction;
+mod pipe;
+#[cfg(test)]
+mod tests;
+
+use direction::{Broken, Direction};
+pub(crate) use pipe::Pipes;
+
+/// A direction is spliced once it has carried so much: below it, taking a pipe costs more than it saves.
+const SPLICE_FROM: u64 = 64 * 1024;
+
+/// The worker's things that a transfer borrows while bytes move.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    /// One read's worth, shared by every connection of the thread.
+    pub(crate) scratch: std::cell::RefCell<Box<[u8]>>,
+    /// Pipes to splice through.
+    pub(crate) pipes: Pipes,
+}
+
+impl Tools {
+    /// A scratch buffer of 64 KiB and a pool of at most `pipes` pipes.
+    pub(crate) fn new(pipes: usize) -> Self {
+        Self { scratch: std::cell::RefCell::new(vec![0; 64 * 1024].into()), pipes: Pipes::new(pipes) }
+    }
+}
+
+/// Relays between `client` and `upstream`, beginning with `first`: the bytes that the client has sent already.
+///
+/// Both sockets are closed when it returns; the answer says who ended it, and `live` has the bytes of each way, also
+/// after a failure. Dropping the future resets neither side but closes both.
+pub(crate) async fn transfer(
+    client: TcpStream,
+    upstream: TcpStream,
+    first: Vec<u8>,
+    live: &Live,
+    tools: &Tools,
+) -> ClosedBy {
+    let mut up = Direction::new(Way::Up, first);
+    let mut down = Direction::new(Way::Down, Vec::new());
+    poll_fn(|cx| {
+        if let Poll::Ready(order) = live.poll_order(cx) {
+            reset(&client, &upstream);
+            return Poll::Ready(order);
+        }
+        let up = up.poll(cx, &client, &upstream, live, tools);
+        let down = down.poll(cx, &upstream, &client, live, tools);
+        let broken = match (up, down) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
+                return Poll::Ready(live.first_end().unwrap_or(ClosedBy::Client));
+            }
+            (Poll::Ready(Err(Broken::Source)), _) | (_, Poll::Ready(Err(Broken::Sink))) => ClosedBy::ClientReset,
+            (Poll::Ready(Err(Broken::Sink)), _) | (_, Poll::Ready(Err(Broken::Source))) => ClosedBy::UpstreamReset,
+            _ => return Poll::Pending,
+        };
+        reset(&client, &upstream);
+        live.note_end(broken);
+        Poll::Ready(live.first_end().unwrap_or(broken))
+    })
+    .await
+}
+
+/// Makes the close of both sockets a reset.
+fn reset(client: &TcpStream, upstream: &TcpStream) {
+    for stream in [client, upstream] {
+        reset_on_close(stream);
+    }
+}
+
+/// Makes the close of `stream` a reset: the peer learns that the connection broke, and nothing lingers.
+pub(crate) fn reset_on_close(stream: &TcpStream) {
+    // It fails only on a socket that is no socket; then there is nobody to tell either.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Sends `last`, then the end of data, then reads and drops what the peer still sends until it ends too, for at most
+/// `patience`: closing with unread bytes would become a reset, which can destroy what was sent last.
+pub(crate) async fn say_goodbye(stream: TcpStream, last: &[u8], patience: Duration, tools: &Tools) {
+    // A fresh socket's send buffer takes the few bytes at once; a peer that is gone needs no goodbye.
+    if stream.try_write(last).is_err() || shutdown_write(&stream).is_err() {
+        return;
+    }
+    let drained = poll_fn(|cx| {
+        loop {
+            if ready!(stream.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            let mut scratch = tools.scratch.borrow_mut();
+            match stream.try_read(&mut scratch) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
+    });
+    let _ = tokio::time::timeout(patience, drained).await;
+}
+
+fn shutdown_write(stream: &TcpStream) -> io::Result<()> {
+    SockRef::from(stream).shutdown(std::net::Shutdown::Write)
+}
+
+/// Polls `future` beside the worker's order to end: `Err` is the order.
+pub(crate) async fn unless_ordered<F: Future>(live: &Live, future: F) -> Result<F::Output, ClosedBy> {
+    let mut future = pin!(future);
+    poll_fn(|cx: &mut Context<'_>| match live.poll_order(cx) {
+        Poll::Ready(order) => Poll::Ready(Err(order)),
+        Poll::Pending => future.as_mut().poll(cx).map(Ok),
+    })
+    .await
+}

@@ -1,0 +1,205 @@
+//! One worker: a thread with its own runtime, its own listening sockets, and every connection that they bring. It
+//! shares with the others only what [`Shared`] names.
+
+use std::cell::{Cell, RefCell};
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use tokio::runtime;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::accept::accept;
+use crate::connection::Stop;
+use crate::dial::Failures;
+use crate::engine::{Phase, Shared};
+use crate::live::Live;
+use crate::metrics::Shard;
+use crate::outcome::{ClosedBy, Outcome, Verdict};
+use crate::record::Event;
+use crate::settings;
+use crate::transfer::Tools;
+
+/// A connection that is still open so many seconds after its verdict gets an `open` line.
+const OPEN_LINE: u32 = 60;
+/// Pipes that a worker may use at a time: with a few workers, within the 64 MiB that the kernel gives one user.
+const PIPES: usize = 16;
+
+/// What a worker's connections share, on one thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) tools: Tools,
+    pub(crate) failures: Failures,
+    pub(crate) hello_limits: sekisho_peek::tls::Limits,
+    shard: Arc<Shard>,
+    open: RefCell<Slab<Rc<OpenConnection>>>,
+    next: Cell<u64>,
+}
+
+/// An open connection as the worker's register has it.
+#[derive(Debug)]
+pub(crate) struct OpenConnection {
+    live: Live,
+    begun: Instant,
+    logged_open: Cell<bool>,
+}
+
+/// A connection's entry in the register. Dropping it makes the record: exactly one for each connection, however it
+/// ends, a worker that is stopped included.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    worker: Rc<Worker>,
+    key: usize,
+    open: Rc<OpenConnection>,
+}
+
+/// Runs a worker until the engine tells it to end and its connections have.
+pub(crate) fn run(shared: Arc<Shared>, shard: Arc<Shard>, listeners: Vec<TcpListener>, phase: watch::Receiver<Phase>) -> std::io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        let worker = Rc::new(Worker::new(shared, shard));
+        let mut acceptors = tokio::task::JoinSet::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            acceptors.spawn_local(accept(Rc::clone(&worker), index, listener, phase.clone()));
+        }
+        worker.tick_until_done(phase).await;
+        acceptors.join_all().await;
+        Ok(())
+    })
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, shard: Arc<Shard>) -> Self {
+        let settings::Limits { hello_handshake, hello_raw, .. } = shared.settings.limits;
+        Self {
+            hello_limits: sekisho_peek::tls::Limits { handshake: hello_handshake, raw: hello_raw },
+            shared,
+            tools: Tools::new(PIPES),
+            failures: Failures::default(),
+            shard,
+            open: RefCell::default(),
+            // Random above, counted below: unique in this process, and next to never the same after a restart.
+            next: Cell::new(fastrand::u64(..) << 32),
+        }
+    }
+
+    /// The listener at `index` of the settings.
+    pub(crate) fn listener(&self, index: usize) -> Option<&settings::Listener> {
+        self.shared.settings.listeners.get(index)
+    }
+
+    /// A new connection's number.
+    pub(crate) fn number(&self) -> u64 {
+        self.next.replace(self.next.get().wrapping_add(1))
+    }
+
+    /// Puts a connection in the register.
+    pub(crate) fn enrol(self: &Rc<Self>, outcome: Outcome) -> Entry {
+        self.shard.opened(outcome.listener);
+        let open = Rc::new(OpenConnection {
+            live: Live::new(outcome),
+            begun: Instant::now(),
+            logged_open: Cell::new(false),
+        });
+        let key = self.open.borrow_mut().insert(Rc::clone(&open));
+        Entry { worker: Rc::clone(self), key, open }
+    }
+
+    /// Looks at every connection once a second, until the engine has told all to stop and none is left.
+    async fn tick_until_done(&self, mut phase: watch::Receiver<Phase>) {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = second.tick() => self.tick(),
+                changed = phase.changed() => {
+                    if changed.is_err() || *phase.borrow_and_update() == Phase::Abort {
+                        self.open.borrow().iter().for_each(|(_, open)| open.live.order_end(ClosedBy::Shutdown));
+                    }
+                }
+            }
+            let stopping = *phase.borrow() != Phase::Serve || phase.has_changed().is_err();
+            if stopping && self.open.borrow().is_empty() {
+                return;
+            }
+            if phase.has_changed().is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn tick(&self) {
+        let timeouts = &self.shared.settings.timeouts;
+        for (_, open) in self.open.borrow().iter() {
+            let Some(age) = open.live.tick() else { continue };
+            self.show_bytes(&open.live);
+            let (bound, why) = if age.half_closed {
+                (timeouts.half_closed, ClosedBy::HalfClosed)
+            } else {
+                (timeouts.idle, ClosedBy::Idle)
+            };
+            if Duration::from_secs(age.quiet.into()) >= bound {
+                open.live.order_end(why);
+            }
+            if age.since_verdict >= OPEN_LINE && !open.logged_open.replace(true) {
+                self.shared.log.record(Event::Open(Box::new(open.record())));
+            }
+        }
+    }
+
+    /// Adds to the metrics what a connection has carried since the last time, so that long ones show while they last.
+    fn show_bytes(&self, live: &Live) {
+        let (up, down) = live.bytes();
+        let (shown_up, shown_down) = live.shown.replace((up, down));
+        if up != shown_up || down != shown_down {
+            self.shard.add_bytes(up - shown_up, down - shown_down);
+        }
+    }
+}
+
+impl OpenConnection {
+    /// The record as it stands.
+    fn record(&self) -> Outcome {
+        let mut outcome = self.live.outcome.borrow().clone();
+        (outcome.bytes_up, outcome.bytes_down) = self.live.bytes();
+        outcome.duration = self.begun.elapsed();
+        outcome
+    }
+}
+
+impl Entry {
+    pub(crate) fn live(&self) -> &Live {
+        &self.open.live
+    }
+
+    /// The connection is not served.
+    pub(crate) fn close(&self, stop: &Stop, by: ClosedBy) {
+        let mut outcome = self.open.live.outcome.borrow_mut();
+        outcome.verdict = Verdict::of(stop.reason);
+        outcome.reason = Some(stop.reason);
+        outcome.detail = stop.detail;
+        outcome.closed_by = Some(by);
+    }
+
+    /// A served connection has ended.
+    pub(crate) fn ended(&self, by: ClosedBy) {
+        self.open.live.outcome.borrow_mut().closed_by = Some(by);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.worker.open.borrow_mut().try_remove(self.key);
+        self.worker.show_bytes(&self.open.live);
+        let mut outcome = self.open.record();
+        outcome.closed_by.get_or_insert(ClosedBy::Shutdown);
+        self.worker.shard.closed(&outcome);
+        self.worker.shared.policy.current().count(&outcome);
+        self.worker.shared.log.record(Event::Close(Box::new(outcome)));
+    }
+}
