@@ -3,9 +3,12 @@
 //!
 //! No clock, no network, no async: time and bytes are arguments, and files come through one small seam.
 
+pub mod diagnostic;
+pub mod document;
 mod index;
 mod policy;
 mod rule;
 
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use policy::Policy;
 pub use rule::{Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream};
