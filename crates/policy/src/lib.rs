@@ -5,10 +5,13 @@
 
 pub mod diagnostic;
 pub mod document;
+mod files;
 mod index;
 mod policy;
 mod rule;
+mod s3;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use files::{Disk, FileError, Files};
 pub use policy::Policy;
 pub use rule::{Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream};

@@ -1,0 +1,47 @@
+//! The one way by which files are read, so that tests need no disk.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+/// Reads whole files.
+pub trait Files {
+    /// Reads a file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`FileError`] says why there is nothing to read.
+    fn read(&self, path: &Path, limit: usize) -> Result<Vec<u8>, FileError>;
+}
+
+/// Why a file could not be read.
+#[derive(Debug)]
+pub enum FileError {
+    /// It has more bytes than the limit.
+    TooLarge,
+    /// It is no regular file: a directory, a pipe, a device.
+    NotAFile,
+    /// The system said no.
+    Io(io::Error),
+}
+
+/// Files on disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+        // Asked before opening: opening a pipe that nobody writes to would wait for ever.
+        let about = fs::metadata(path).map_err(FileError::Io)?;
+        if !about.is_file() {
+            return Err(FileError::NotAFile);
+        }
+        if about.len() > limit as u64 {
+            return Err(FileError::TooLarge);
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or_default());
+        // It may have grown since.
+        let file = fs::File::open(path).map_err(FileError::Io)?;
+        file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(FileError::Io)?;
+        if bytes.len() > limit { Err(FileError::TooLarge) } else { Ok(bytes) }
+    }
+}
