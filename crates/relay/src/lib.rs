@@ -1,14 +1,23 @@
 //! sekisho: a transparent, SNI-inspecting TLS passthrough gateway.
 
+mod accept;
+mod connection;
+mod decide;
 mod destination;
 mod dial;
+pub mod engine;
 pub mod guard;
 pub mod limits;
 pub mod listen;
 mod live;
+mod lookup;
+pub mod metrics;
 pub mod outcome;
 pub mod own;
+pub mod policy_store;
 pub mod reason;
+pub mod record;
 pub mod settings;
 mod sniff;
 mod transfer;
+mod worker;

@@ -1,0 +1,125 @@
+//! The access log: what was decided of every connection, on its way from the workers to one writer over a bounded queue.
+
+mod file;
+mod line;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::outcome::Outcome;
+use crate::settings::{self, Settings};
+
+use file::Target;
+use writer::Writer;
+
+/// How long the writer may take to write what is queued when the process ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Something that the access log tells.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A connection that is still open a minute after its verdict, as it stands.
+    Open(Box<Outcome>),
+    /// A connection that has ended.
+    Close(Box<Outcome>),
+    /// A policy was loaded, or was found faulty.
+    Reload {
+        /// `loaded` or `failed`.
+        result: &'static str,
+        /// The digest of the policy that is in force now.
+        digest: String,
+    },
+}
+
+/// The way to the access log's writer. Nothing here blocks a worker.
+#[derive(Debug)]
+pub struct AccessLog {
+    /// `None` when no access log is kept.
+    queue: Option<SyncSender<Message>>,
+    shared: Arc<Signals>,
+    done: Mutex<Option<Receiver<()>>>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Event(Event),
+    /// Look at the signals.
+    Look,
+}
+
+/// What is told to the writer beside the queue, and what it tells back.
+#[derive(Debug, Default)]
+struct Signals {
+    lost: AtomicU64,
+    reopen: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl AccessLog {
+    /// Opens the log and starts its writer, whose first record is `start`. `digest` is the policy's.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or the thread cannot be made.
+    pub fn start(settings: &Settings, digest: &str) -> std::io::Result<Self> {
+        match &settings.access_log {
+            None => Ok(Self { queue: None, shared: Arc::default(), done: Mutex::default() }),
+            Some(log) => Self::start_writer(log, settings, digest),
+        }
+    }
+
+    fn start_writer(log: &settings::AccessLog, settings: &Settings, digest: &str) -> std::io::Result<Self> {
+        let target = Target::open(log.path.as_deref())?;
+        let listeners = settings.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect();
+        let (queue, messages) = sync_channel(log.queue.max(1));
+        let (finished, done) = sync_channel(1);
+        let shared = Arc::new(Signals::default());
+        let mut writer = Writer::new(target, log.format, listeners, Arc::clone(&shared));
+        writer.begin(digest);
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            writer.run(&messages);
+            // The receiver may have stopped waiting.
+            let _ = finished.send(());
+        })?;
+        Ok(Self { queue: Some(queue), shared, done: Mutex::new(Some(done)) })
+    }
+
+    /// Queues a record. When the queue is full the record is lost, and counted.
+    pub fn record(&self, event: Event) {
+        let Some(queue) = &self.queue else { return };
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(Message::Event(event)) {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Records that are lost: the queue was full, or the file could not be written.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
+    }
+
+    /// Tells the writer to open its file anew.
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Release);
+        self.look();
+    }
+
+    /// Writes everything that is queued, then `stop`. Answers whether the writer got that far in a few seconds.
+    /// Blocks; what is recorded afterwards is lost.
+    pub fn finish(&self) -> bool {
+        self.shared.stop.store(true, Ordering::Release);
+        self.look();
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
+        done.is_none_or(|done| done.recv_timeout(PATIENCE).is_ok())
+    }
+
+    fn look(&self) {
+        if let Some(queue) = &self.queue {
+            // A full queue wakes the writer too.
+            let _ = queue.try_send(Message::Look);
+        }
+    }
+}
