@@ -7,11 +7,14 @@ pub mod diagnostic;
 pub mod document;
 mod files;
 mod index;
+mod load;
+mod pattern;
 mod policy;
 mod rule;
 mod s3;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use files::{Disk, FileError, Files};
+pub use load::{Loaded, MAX_LIST_BYTES, MAX_LIST_NAMES, MAX_NAMES, MAX_RULES};
 pub use policy::Policy;
 pub use rule::{Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream};

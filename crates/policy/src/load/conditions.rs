@@ -1,0 +1,148 @@
+//! A rule's conditions besides its names: time, clients, protocols, ports; and the addresses that may be dialled.
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::diagnostic::Diagnostic;
+use crate::document::{Fields, Node, Reader, Value};
+use crate::load::Builder;
+use crate::rule::{Action, Protocol, Upstream, order};
+
+impl Builder<'_> {
+    pub(super) fn expires(&self, reader: &mut Reader<'_>, fields: &Fields<'_>, action: Action) -> Option<i64> {
+        let node = fields.get("expires")?;
+        let text = reader.text(node, "a date like `2027-03-31`")?;
+        let Some(last) = last_second(text) else {
+            let fault = Diagnostic::error("bad-date", format!("`{text}` is no date that exists"));
+            let help =
+                "write a date, valid through its end in UTC: `2027-03-31`; or a full time: `2027-03-31T18:00:00+09:00`";
+            reader.push(fault.help(help), node.span);
+            return None;
+        };
+        if action == Action::Deny {
+            let fault =
+                Diagnostic::error("expires-on-deny", "a deny rule cannot expire: its passing would open something");
+            reader.push(fault.help("remove `expires`, and the rule when its time has come"), node.span);
+        } else if self.now > last {
+            let fault = Diagnostic::warning("already-expired", "the rule has expired, so it allows nothing");
+            reader.push(fault.help("remove the rule, or give it a later date"), node.span);
+        }
+        Some(last)
+    }
+}
+
+/// The last second in which a rule with this `expires` is valid.
+fn last_second(text: &str) -> Option<i64> {
+    // The parsers accept more spellings than the one that a reader is sure of.
+    let form = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(b, f)| if f == b'0' { b.is_ascii_digit() } else { b == f })
+    };
+    if form(text, "0000-00-00") {
+        let date: Date = text.parse().ok()?;
+        let end = TimeZone::UTC.to_timestamp(date.at(23, 59, 59, 0)).ok()?;
+        return Some(end.as_second());
+    }
+    // RFC 3339 §5.6.
+    form(text.get(..19)?, "0000-00-00T00:00:00").then_some(())?;
+    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+impl Reader<'_> {
+    /// Networks, sorted, merged and disjoint; a bare address is a network of one.
+    pub(super) fn networks(&mut self, node: &Node, key: &str) -> Option<Box<[IpNet]>> {
+        let items = self.filled(node, key, "networks like `10.20.0.0/16`")?;
+        let nets: Vec<IpNet> = items.iter().filter_map(|item| self.network(item)).collect();
+        let mut nets = IpNet::aggregate(&nets);
+        nets.sort_by_key(|net| order(net.network()));
+        Some(nets.into_boxed_slice())
+    }
+
+    fn network(&mut self, node: &Node) -> Option<IpNet> {
+        let text = self.text(node, "a network like `10.20.0.0/16`")?;
+        let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let Some(net) = net else {
+            let fault = Diagnostic::error("bad-cidr", format!("`{text}` is neither a network nor an address"));
+            self.push(fault.help("write it like `10.20.0.0/16` or `2001:db8::/32`"), node.span);
+            return None;
+        };
+        let right = net.trunc();
+        if right != net {
+            let fault = Diagnostic::error("cidr-host-bits", format!("`{text}` has address bits beyond its length"));
+            self.push(fault.help(format!("write `{right}`, or `{}` for the one address", net.addr())), node.span);
+            return None;
+        }
+        Some(unmapped(net))
+    }
+
+    pub(super) fn protocols(&mut self, node: &Node) -> Option<Box<[Protocol]>> {
+        let items = self.filled(node, "protocols", "protocols")?;
+        let mut all = Vec::new();
+        for item in items {
+            if matches!(&item.value, Value::Scalar { text, .. } if &**text == "connect") {
+                let fault = Diagnostic::error("unknown-word", "`connect` is not a protocol of rules");
+                self.push(fault.help("write `tls`: what comes by CONNECT counts as TLS"), item.span);
+            } else {
+                let words = [("tls", Protocol::Tls), ("http", Protocol::Http)];
+                all.extend(self.one_of(item, "a protocol", &words));
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        Some(all.into_boxed_slice())
+    }
+
+    pub(super) fn ports(&mut self, node: &Node) -> Option<Box<[u16]>> {
+        let items = self.filled(node, "ports", "ports")?;
+        let number = |item| self.integer(item, "a port", 1..=65_535).and_then(|port| u16::try_from(port).ok());
+        let mut all: Vec<u16> = items.iter().filter_map(number).collect();
+        all.sort_unstable();
+        all.dedup();
+        Some(all.into_boxed_slice())
+    }
+
+    pub(super) fn upstream(&mut self, node: &Node) -> Option<Upstream> {
+        if matches!(node.value, Value::Sequence(_)) {
+            return self.networks(node, "upstream").map(Upstream::Only);
+        }
+        if let Value::Scalar { text, .. } = &node.value {
+            if text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok() {
+                self.list(node, "a list of networks")?;
+            }
+        }
+        self.one_of(node, "an upstream", &[("public", Upstreams::Public), ("any", Upstreams::Any)]).map(|word| {
+            match word {
+                Upstreams::Public => Upstream::Public,
+                Upstreams::Any => Upstream::Any,
+            }
+        })
+    }
+
+    /// A list with at least one item: an empty one could be meant as "none" or as "any".
+    pub(super) fn filled<'n>(&mut self, node: &'n Node, key: &str, what: &str) -> Option<&'n [Node]> {
+        let items = self.list(node, &format!("a list of {what}"))?;
+        if items.is_empty() {
+            let fault = Diagnostic::error("empty-list", format!("`{key}` is empty"));
+            self.push(fault.help(format!("list something, or remove `{key}`")), node.span);
+            return None;
+        }
+        Some(items)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Upstreams {
+    Public,
+    Any,
+}
+
+/// A v4-mapped network as the IPv4 network that it is.
+fn unmapped(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    v4.and_then(|(addr, length)| Ipv4Net::new(addr, length).ok()).map_or(net, IpNet::V4)
+}

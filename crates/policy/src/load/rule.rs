@@ -1,0 +1,177 @@
+//! One rule of the document.
+
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, is_hidden};
+use crate::document::{Fields, Node, Reader, Span};
+use crate::load::{Builder, digest, overlap};
+use crate::policy::Listed;
+use crate::rule::{Action, Mode, Place, Protocol, RuleInfo};
+
+const KEYS: &[&str] = &[
+    "name",
+    "owner",
+    "ticket",
+    "reason",
+    "expires",
+    "clients",
+    "buckets",
+    "hosts",
+    "hosts_files",
+    "action",
+    "mode",
+    "protocols",
+    "ports",
+    "upstream",
+    "acknowledge",
+];
+
+/// What a rule accepts that the lint would refuse.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Acknowledged {
+    pub(super) path_style: bool,
+    pub(super) unknown_region: bool,
+    /// Which of them something needed.
+    pub(super) used_path_style: bool,
+    pub(super) used_unknown_region: bool,
+}
+
+/// A rule while its names are read.
+pub(super) struct Draft {
+    pub(super) info: RuleInfo,
+    pub(super) span: Span,
+    pub(super) acknowledged: Acknowledged,
+    pub(super) listed: Vec<Listed>,
+    /// What stands in the policy itself: the item's place and its share of `listed`.
+    pub(super) items: Vec<(Span, String, std::ops::Range<usize>)>,
+    /// Whether anything is listed at all, an empty or faulty list included.
+    pub(super) names_something: bool,
+}
+
+impl Builder<'_> {
+    pub(super) fn rule(&mut self, reader: &mut Reader<'_>, node: &Node) {
+        let errors = reader.out.errors();
+        if let Some(include) = included(node) {
+            let fault = Diagnostic::error("no-built-in-sets", "this version has no built-in rule sets to include");
+            reader.push(fault.help("write a rule with the names under `hosts:`"), include);
+            return;
+        }
+        let Some(fields) = reader.fields(node, "a rule", KEYS) else { return };
+        let info = self.info(reader, &fields);
+        let mut draft = Draft {
+            info,
+            span: fields.get("name").map_or(fields.span, |name| name.span),
+            acknowledged: acknowledged(reader, &fields),
+            listed: Vec::new(),
+            items: Vec::new(),
+            names_something: false,
+        };
+        self.names(reader, &fields, &mut draft);
+        if !draft.names_something {
+            let fault = Diagnostic::error("empty-rule", "the rule names nothing, so it can never match");
+            reader.push(fault.help("add `buckets:`, `hosts:` or `hosts_files:`"), draft.span);
+        }
+        if reader.out.errors() == errors {
+            unneeded(reader, &fields, &draft.acknowledged);
+        }
+        let sound = reader.out.errors() == errors;
+        let body = digest::body(&self.policy.index, &draft.info, &draft.listed);
+        if sound {
+            overlap::check(self, reader, &draft, &body);
+        }
+        self.bodies.push(body);
+        self.sound.push(sound);
+        self.policy.rules.push(draft.info);
+        self.policy.listed.push(draft.listed.into_boxed_slice());
+    }
+
+    fn info(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>) -> RuleInfo {
+        let name: Arc<str> = match reader.required(fields, "name", "a rule") {
+            Some(node) => {
+                let name: Arc<str> = line(reader, node, "a name").map(Arc::from).unwrap_or_default();
+                if let Some(first) = self.names.insert(Arc::clone(&name), node.span.line).filter(|_| !name.is_empty()) {
+                    let fault = Diagnostic::error("duplicate-name", format!("two rules are named `{name}`"));
+                    let fault = fault.help("give each rule a name of its own: log and metrics tell them apart by it");
+                    reader.push(fault.note(format!("the first is on line {first}")), node.span);
+                }
+                name
+            }
+            None => Arc::from(""),
+        };
+        let mut word = |key: &str| {
+            fields.get(key).and_then(|node| line(reader, node, &format!("the rule's {key}"))).map(Box::from)
+        };
+        let (owner, ticket, reason) = (word("owner"), word("ticket"), word("reason"));
+        let actions = [("allow", Action::Allow), ("deny", Action::Deny)];
+        let modes = [("enforce", Mode::Enforce), ("audit", Mode::Audit)];
+        let action = fields.get("action").and_then(|node| reader.one_of(node, "an action", &actions));
+        let mode = fields.get("mode").and_then(|node| reader.one_of(node, "a mode", &modes));
+        let action = action.unwrap_or_default();
+        RuleInfo {
+            name,
+            owner,
+            ticket,
+            reason,
+            expires: self.expires(reader, fields, action),
+            action,
+            mode: mode.unwrap_or_default(),
+            clients: fields.get("clients").and_then(|node| reader.networks(node, "clients")),
+            protocols: fields
+                .get("protocols")
+                .and_then(|node| reader.protocols(node))
+                .unwrap_or_else(|| Box::new([Protocol::Tls])),
+            ports: fields.get("ports").and_then(|node| reader.ports(node)),
+            upstream: fields.get("upstream").and_then(|node| reader.upstream(node)).unwrap_or_default(),
+            place: Place { file: Arc::clone(reader.source.file()), line: fields.span.line },
+        }
+    }
+}
+
+/// Where `include` stands, which rules of this version do not have.
+fn included(node: &Node) -> Option<Span> {
+    let crate::document::Value::Mapping(entries) = &node.value else { return None };
+    entries.iter().find(|entry| &*entry.key == "include").map(|entry| entry.key_span)
+}
+
+/// Text for one line of a log: short, and without characters that do not show themselves.
+fn line<'n>(reader: &mut Reader<'_>, node: &'n Node, what: &str) -> Option<&'n str> {
+    let text = reader.text(node, what)?;
+    let fault = if text.chars().any(is_hidden) {
+        Diagnostic::error("bad-text", format!("{what} has an invisible character"))
+            .help("keep it to one line of plain text")
+    } else if text.chars().count() > 200 {
+        Diagnostic::error("bad-text", format!("{what} is longer than 200 characters")).help("shorten it")
+    } else {
+        return Some(text);
+    };
+    reader.push(fault, node.span);
+    None
+}
+
+fn acknowledged(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Acknowledged {
+    let mut all = Acknowledged::default();
+    let Some(node) = fields.get("acknowledge") else { return all };
+    for item in reader.list(node, "a list of what is acknowledged").unwrap_or_default() {
+        let words = [("path_style", false), ("unknown_region", true)];
+        match reader.one_of(item, "something to acknowledge", &words) {
+            Some(false) => all.path_style = true,
+            Some(true) => all.unknown_region = true,
+            None => {}
+        }
+    }
+    all
+}
+
+/// An acknowledgement that nothing needs would hide the fault of the next name that is added.
+fn unneeded(reader: &mut Reader<'_>, fields: &Fields<'_>, all: &Acknowledged) {
+    let Some(node) = fields.get("acknowledge") else { return };
+    for (word, given, used) in [
+        ("path_style", all.path_style, all.used_path_style),
+        ("unknown_region", all.unknown_region, all.used_unknown_region),
+    ] {
+        if given && !used {
+            let fault = Diagnostic::warning("needless-acknowledge", format!("nothing in this rule needs `{word}`"));
+            reader.push(fault.help("remove it"), node.span);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! One listed name as an author writes it: `host`, `*.parent`, `.domain`, or `*-ACCOUNT-REGION-an.s3…`.
+
+use sekisho_name::Name;
+
+use crate::index::{self, Shape};
+
+/// Reads a listed name. The text that comes back is what the index holds: lowercase, without `*` or the leading dot.
+///
+/// # Errors
+/// What is wrong, in words that follow the name, and what to write instead.
+pub(crate) fn parse(text: &str) -> Result<(Shape, String), (String, String)> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let host = rest.split(['/', ':', '?']).next().unwrap_or_default();
+        return Err((format!("is an address with a scheme ({scheme})"), format!("write the host alone: `{host}`")));
+    }
+    if let Some((host, _)) = text.split_once('/') {
+        return Err(("has a path".to_owned(), format!("write the host alone: `{host}`; TLS shows no path")));
+    }
+    if let Some((host, port)) = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
+        if !host.contains(':') {
+            return Err(("has a port".to_owned(), format!("write `{host}`, and `ports: [{port}]` in the rule")));
+        }
+    }
+    if let Some(rest) = text.strip_prefix("*.") {
+        return pattern(Shape::OneLabel, rest);
+    }
+    if let Some(rest) = text.strip_prefix('.') {
+        return pattern(Shape::Below, rest);
+    }
+    if let Some(rest) = text.strip_prefix('*') {
+        // Any first label with this ending: `x` stands for what the wildcard covers.
+        let name = Name::parse(&format!("x{rest}")).map_err(|why| (why.to_string(), String::new()))?;
+        return match index::ending(name.as_str()) {
+            Some(ending) if ending.len() + 1 == name.as_str().len() => Ok((Shape::Ending, ending.to_owned())),
+            _ => Err(("has a `*` that stands for a part of a label".to_owned(), WILDCARDS.to_owned())),
+        };
+    }
+    if text.contains('*') {
+        return Err(("has a `*` that is not at its beginning".to_owned(), WILDCARDS.to_owned()));
+    }
+    match Name::parse(text) {
+        Ok(name) => Ok((Shape::Exact, name.as_str().to_owned())),
+        Err(why) => Err((why.to_string(), advice(text))),
+    }
+}
+
+const WILDCARDS: &str = "write `*.domain` for one label, `.domain` for a domain and all below it, or `*-ACCOUNT-REGION-an.s3…` for one account's buckets";
+
+fn pattern(shape: Shape, rest: &str) -> Result<(Shape, String), (String, String)> {
+    if rest.contains('*') {
+        return Err(("has more than one `*`".to_owned(), WILDCARDS.to_owned()));
+    }
+    let name = Name::parse(rest).map_err(|why| (why.to_string(), advice(rest)))?;
+    if name.has_underscore() {
+        let why = "has an underscore, and no pattern matches a name that has one".to_owned();
+        return Err((why, "list the exact names".to_owned()));
+    }
+    Ok((shape, name.as_str().to_owned()))
+}
+
+fn advice(text: &str) -> String {
+    match text.strip_suffix('.') {
+        Some(bare) if Name::parse(bare).is_ok() => format!("write it without the last dot: `{bare}`"),
+        _ if text.parse::<std::net::IpAddr>().is_ok() => {
+            "list the name that clients ask for: TLS carries no address as a server name".to_owned()
+        }
+        _ => "write a host name like `bucket.s3.ap-northeast-1.amazonaws.com`".to_owned(),
+    }
+}
+
+/// A listed name as an author would write it.
+pub(crate) fn spell(shape: Shape, text: &str) -> String {
+    let prefix = match shape {
+        Shape::Exact => "",
+        Shape::OneLabel => "*.",
+        Shape::Below => ".",
+        Shape::Ending => "*",
+    };
+    format!("{prefix}{text}")
+}
