@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod document;
+mod explain;
 mod files;
 mod index;
 mod load;
@@ -14,6 +15,7 @@ mod rule;
 mod s3;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use explain::{Explanation, Match, Miss};
 pub use files::{Disk, FileError, Files};
 pub use load::{Loaded, MAX_LIST_BYTES, MAX_LIST_NAMES, MAX_NAMES, MAX_RULES};
 pub use policy::Policy;

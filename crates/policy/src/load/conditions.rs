@@ -17,7 +17,7 @@ impl Builder<'_> {
         let node = fields.get("expires")?;
         let text = reader.text(node, "a date like `2027-03-31`")?;
         let Some(last) = last_second(text) else {
-            let fault = Diagnostic::error("bad-date", format!("`{text}` is no date that exists"));
+            let fault = Diagnostic::error("bad-date", format!("`{text}` is neither a date nor a full time"));
             let help =
                 "write a date, valid through its end in UTC: `2027-03-31`; or a full time: `2027-03-31T18:00:00+09:00`";
             reader.push(fault.help(help), node.span);

@@ -1,0 +1,105 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use sekisho_name::Name;
+
+use super::*;
+
+const NOW: i64 = 1_795_521_600;
+
+const POLICY: &str = "
+version: 1
+rules:
+  - name: reports
+    clients: [10.20.0.0/16]
+    buckets: [{ name: reports, region: ap-northeast-1 }]
+  - name: old
+    expires: 2026-01-31
+    hosts: [old.example]
+  - name: partners
+    hosts: ['*.partner.example', shop.example]
+  - name: shut
+    action: deny
+    hosts: [secret.example]
+";
+
+fn explain(host: &str, client: [u8; 4], port: u16, protocol: Protocol) -> Explanation {
+    let policy = Policy::parse("policy.yaml", POLICY, NOW).unwrap().policy;
+    let name = Name::parse(host).unwrap();
+    let client = IpAddr::V4(Ipv4Addr::from(client));
+    policy.explain(&Request { name: &name, client, port, protocol, now: NOW })
+}
+
+fn missed(host: &str) -> String {
+    let explanation = explain(host, [10, 20, 0, 1], 443, Protocol::Tls);
+    assert_eq!(explanation.verdict, "refused", "{explanation}");
+    explanation.near.iter().flat_map(|miss| miss.by.clone()).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn what_is_allowed_names_its_rule_and_line() {
+    let explanation = explain("reports.s3.ap-northeast-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls);
+    assert_eq!(
+        explanation.to_string(),
+        "allowed by rule `reports` at policy.yaml:4, which lists reports.s3.ap-northeast-1.amazonaws.com at policy.yaml:6\n  \
+         tls to reports.s3.ap-northeast-1.amazonaws.com:443 from 10.20.0.1 at 2026-11-24T12:00:00Z\n"
+    );
+    assert!(explanation.near.is_empty() && explanation.hints.is_empty());
+}
+
+#[test]
+fn what_is_refused_names_the_nearest_rule_and_by_what_it_missed() {
+    for (host, by) in [
+        ("reports.s3.us-east-1.amazonaws.com", "the region: it lists ap-northeast-1, asked for us-east-1"),
+        ("reports.s3-fips.ap-northeast-1.amazonaws.com", "the endpoint form `fips` is not listed"),
+        ("report.s3.ap-northeast-1.amazonaws.com", "one letter: it lists reports.s3.ap-northeast-1.amazonaws.com"),
+        ("a.b.partner.example", "`*.partner.example` is exactly one label"),
+        ("a_b.partner.example", "the name has an underscore"),
+        ("www.shop.example", "`.shop.example` would be all below it too"),
+        ("old.example", "the time: it expired at 2026-01-31T23:59:59Z"),
+    ] {
+        let explanation = explain(host, [10, 20, 0, 1], 443, Protocol::Tls);
+        // An expired rule that decided is named as the rule, not as a miss.
+        let text = if host == "old.example" {
+            assert_eq!(explanation.reason, Some("rule_expired"));
+            assert_eq!(explanation.rule.unwrap().name, "old");
+            continue;
+        } else {
+            missed(host)
+        };
+        assert!(text.starts_with(by), "{host}: {text}");
+    }
+    assert_eq!(missed("nothing.like.it.test"), "");
+}
+
+#[test]
+fn other_conditions_are_named_all_at_once() {
+    let explanation = explain("reports.s3.ap-northeast-1.amazonaws.com", [192, 0, 2, 1], 8080, Protocol::Http);
+    let by = &explanation.near[0].by;
+    assert_eq!(by.len(), 3, "{by:?}");
+    assert!(by[0].starts_with("the protocol") && by[1].starts_with("the port") && by[2].starts_with("the client"));
+}
+
+#[test]
+fn path_style_says_what_to_do_at_the_client() {
+    let explanation = explain("s3.ap-northeast-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls);
+    assert!(explanation.to_string().contains("addressing_style virtual"), "{explanation}");
+    let dotted = explain("a.b.s3.ap-northeast-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls);
+    assert!(dotted.hints[0].contains("`a.b` has a dot"));
+}
+
+#[test]
+fn a_deny_rule_is_named() {
+    let explanation = explain("secret.example", [10, 20, 0, 1], 443, Protocol::Tls);
+    assert_eq!((explanation.reason, explanation.rule.unwrap().name.as_str()), (Some("denied_by_rule"), "shut"));
+}
+
+#[test]
+fn a_program_can_read_it() {
+    let json =
+        serde_json::to_value(explain("report.s3.ap-northeast-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls));
+    let json = json.unwrap();
+    assert_eq!(json["verdict"], "refused");
+    assert_eq!(json["reason"], "no_rule");
+    assert_eq!(json["near"][0]["rule"]["name"], "reports");
+    assert!(json.get("rule").is_none());
+}
