@@ -1,0 +1,3 @@
+//! Real programs through the gate, in network namespaces. Needs root and what `cargo xtask setup` installs.
+
+mod lab_itself;

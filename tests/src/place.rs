@@ -1,0 +1,47 @@
+//! Where things are: the workspace, the tools under `target/`, a directory for a lab's files.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The workspace's root directory.
+pub fn workspace() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// The directory of the Python programs that `cargo xtask setup` installs (`aws`, `python`, `moto_server`).
+pub fn tools() -> PathBuf {
+    workspace().join("target/venv/bin")
+}
+
+/// The `sekisho` binary: what `SEKISHO_BIN` says, or the one built beside this program.
+pub(crate) fn gate_binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("SEKISHO_BIN") {
+        return Ok(path.into());
+    }
+    let own = env::current_exe().context("cannot tell where this program is")?;
+    let found = own.ancestors().skip(1).take(2).map(|directory| directory.join("sekisho")).find(|path| path.is_file());
+    found.context("no sekisho binary beside this program: run `cargo build --package sekisho`, or set SEKISHO_BIN")
+}
+
+/// A fresh directory that other users may enter: under `target/lab`, or where a parent forbids that, in `/tmp`.
+pub(crate) fn run_directory(name: &str) -> Result<PathBuf> {
+    let target = workspace().join("target");
+    let base = if enterable(&target) { target.join("lab") } else { PathBuf::from("/tmp/sekisho-lab") };
+    let path = base.join(name);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
+/// Whether any user may reach what lies at `path`.
+pub(crate) fn enterable(path: &Path) -> bool {
+    path.ancestors()
+        .filter(|up| up.is_dir())
+        .all(|up| fs::metadata(up).is_ok_and(|meta| meta.permissions().mode() & 1 == 1))
+}

@@ -1,0 +1,132 @@
+//! A program that runs beside a test, and ends with it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running program with its output in two files; killed and reaped on drop.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; its output goes to `<directory>/<name>.stdout` and `.stderr`.
+    ///
+    /// # Errors
+    /// Fails when the files cannot be made or the program cannot start.
+    pub fn start(name: &str, directory: &Path, command: &mut Command) -> Result<Self> {
+        let stdout = directory.join(format!("{name}.stdout"));
+        let stderr = directory.join(format!("{name}.stderr"));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout)?)
+            .stderr(File::create(&stderr)?)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name: name.to_owned(), child, stdout, stderr })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        fs::read(&self.stdout).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        fs::read(&self.stderr).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// Fails when the process is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).context("no such process")?;
+        kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Fails when it still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                bail!("{} still runs after {limit:?}", self.name);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until `ready` says yes; gives up when the process ends, or after `limit`.
+    ///
+    /// # Errors
+    /// Fails then, with the last of what the process printed.
+    pub fn wait_ready(&mut self, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while !ready() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended at once ({status}):\n{}", self.name, self.last_words());
+            }
+            if Instant::now() >= deadline {
+                bail!("{} is not ready after {limit:?}:\n{}", self.name, self.last_words());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// How many file descriptors it has open.
+    ///
+    /// # Errors
+    /// Fails when the process is gone.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.pid())).context("the process is gone")?.count())
+    }
+
+    /// Its resident memory in KiB.
+    ///
+    /// # Errors
+    /// Fails when the process is gone.
+    pub fn rss_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).context("the process is gone")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("the process is a zombie")?;
+        line.trim().trim_end_matches(" kB").trim().parse().context("VmRSS is no number")
+    }
+
+    fn last_words(&self) -> String {
+        let said = format!("{}{}", self.stdout(), self.stderr());
+        let lines: Vec<_> = said.lines().collect();
+        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
