@@ -1,1 +1,157 @@
-//! sekisho-resolve
+//! Resolves the names that a gate dials.
+//!
+//! One resolver works on its own thread. A connection reads [`Resolver::cached`], a snapshot without locks, and
+//! crosses over to the thread with [`Resolver::resolve`] only on a miss. Names that are in use are refreshed before
+//! their TTL runs out and go on serving while every server fails, so connections to them never wait.
+//!
+//! Only DNS is asked: no hosts file, no search list, no special names.
+//!
+//! From the outside in: this handle, [`driver`] (the thread), [`cache`] (what is known; sans-IO), [`lookup`] (one
+//! name), [`upstream`] (the servers), [`message`] (one question and its reply).
+
+mod answer;
+mod cache;
+mod driver;
+mod lookup;
+mod message;
+mod settings;
+mod snapshot;
+mod stats;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use sekisho_name::Name;
+use tokio::sync::{mpsc, oneshot};
+
+pub use answer::{Answer, ResolveError, Resolved, Source};
+pub use settings::{Settings, StartError};
+pub use snapshot::CachedName;
+pub use stats::{LookupResult, Observer, Stats};
+
+use driver::{Request, Shared};
+use snapshot::Snapshot;
+
+/// Requests on their way to the thread at one time.
+const REQUESTS: usize = 16_384;
+
+/// A handle on the resolver's thread. Clones share it; with the last one it ends.
+#[derive(Clone)]
+pub struct Resolver(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
+    servers: Vec<SocketAddr>,
+}
+
+impl Resolver {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When no server is configured anywhere, or the thread cannot be made.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_inner(settings, None)
+    }
+
+    /// Like [`Resolver::start`], telling `observer` of every lookup.
+    ///
+    /// # Errors
+    /// As [`Resolver::start`].
+    pub fn start_observed(settings: Settings, observer: Arc<dyn Observer>) -> Result<Self, StartError> {
+        Self::start_inner(settings, Some(observer))
+    }
+
+    fn start_inner(mut settings: Settings, observer: Option<Arc<dyn Observer>>) -> Result<Self, StartError> {
+        if settings.servers.is_empty() {
+            settings.servers = system_servers()?;
+        }
+        let servers = settings.servers.clone();
+        let snapshot = Arc::new(Snapshot::new(Instant::now()));
+        let shared = Arc::new(Shared { snapshot, stats: Stats::default(), observer });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let work = driver::run(settings, shared.clone(), receiver);
+        let thread = std::thread::Builder::new()
+            .name("resolver".to_owned())
+            .spawn(move || runtime.block_on(work))
+            .map_err(StartError::Thread)?;
+        Ok(Self(Arc::new(Handle { shared, requests: Some(requests), thread: Some(thread), servers })))
+    }
+
+    /// The answer that may be served without asking anyone, and a mark that the name is in use.
+    ///
+    /// It is fresh, or (then `expires` is past) one that the resolver lets serve because every server fails. Takes
+    /// no lock and waits for nothing.
+    pub fn cached(&self, name: &Name) -> Option<Arc<Answer>> {
+        self.0.shared.snapshot.get(name, Instant::now())
+    }
+
+    /// The addresses of `name`: from the cache, else from the servers, once for however many callers wait.
+    ///
+    /// Cancellation safe: a caller may leave, and the lookup still fills the cache.
+    ///
+    /// # Errors
+    /// [`ResolveError`] says whether there is none, or the servers failed, or too many callers wait.
+    pub async fn resolve(&self, name: &Name) -> Result<Resolved, ResolveError> {
+        let now = Instant::now();
+        if let Some(answer) = self.0.shared.snapshot.get(name, now) {
+            let source = if now <= answer.expires { Source::Cache } else { Source::Stale };
+            return Ok(Resolved { answer, source });
+        }
+        let (reply, answer) = oneshot::channel();
+        let ended = ResolveError::Failed("the resolver has ended");
+        let requests = self.0.requests.as_ref().ok_or(ended)?;
+        requests.try_send(Request { name: name.clone(), reply }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ResolveError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => ended,
+        })?;
+        answer.await.unwrap_or(Err(ended))
+    }
+
+    /// Every name that has an answer, fresh or not, in no order. Copies; for a status page.
+    pub fn entries(&self) -> Vec<CachedName> {
+        self.0.shared.snapshot.list(Instant::now())
+    }
+
+    /// Lookups by result.
+    pub fn stats(&self) -> &Stats {
+        &self.0.shared.stats
+    }
+
+    /// The servers that are asked, in order of preference.
+    pub fn servers(&self) -> &[SocketAddr] {
+        &self.0.servers
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("servers", &self.0.servers).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The closed channel ends the thread.
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic on that thread has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn system_servers() -> Result<Vec<SocketAddr>, StartError> {
+    let (config, _) =
+        hickory_resolver::system_conf::read_system_conf().map_err(|error| StartError::SystemConfig(Box::new(error)))?;
+    let address = |server: &hickory_resolver::config::NameServerConfig| {
+        let port = server.connections.first().map_or(53, |connection| connection.port);
+        SocketAddr::new(server.ip, port)
+    };
+    Ok(config.name_servers().iter().map(address).collect())
+}
