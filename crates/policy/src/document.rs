@@ -109,7 +109,7 @@ pub(crate) fn too_large(file: &Arc<str>, limit: usize) -> Diagnostic {
 
 pub(crate) fn not_utf8(file: &Arc<str>, bytes: &[u8], offset: usize) -> Diagnostic {
     let before = bytes.get(..offset).unwrap_or_default();
-    let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+    let line = before.split(|&b| b == b'\n').count();
     let byte = bytes.get(offset).copied().unwrap_or_default();
     let message = format!("byte {offset} (0x{byte:02x}, on line {line}) is not UTF-8");
     Diagnostic::error("not-utf8", message).at(Location::file(file)).help("save the file as UTF-8")

@@ -152,7 +152,7 @@ fn hints(request: &Request<'_>) -> Vec<String> {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, client, port, protocol, at, verdict, .. } = self;
-        let mut out = format!("{verdict}");
+        let mut out = (*verdict).to_owned();
         let _ = match (self.reason, &self.rule) {
             (None, Some(rule)) => write!(out, " by {rule}"),
             (Some(reason), Some(rule)) => write!(out, " ({reason}) by {rule}"),

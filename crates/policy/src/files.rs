@@ -31,7 +31,10 @@ pub struct Disk;
 impl Files for Disk {
     fn read(&self, path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
         // Asked before opening: opening a pipe that nobody writes to would wait for ever.
-        let about = fs::metadata(path).map_err(FileError::Io)?;
+        let about = fs::metadata(path).map_err(|error| {
+            let link = error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_ok();
+            FileError::Io(if link { io::Error::other("it is a symbolic link to nothing") } else { error })
+        })?;
         if !about.is_file() {
             return Err(FileError::NotAFile);
         }

@@ -7,6 +7,8 @@ pub mod diagnostic;
 pub mod document;
 mod explain;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod load;
 mod pattern;

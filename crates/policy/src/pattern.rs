@@ -16,10 +16,10 @@ pub(crate) fn parse(text: &str) -> Result<(Shape, String), (String, String)> {
     if let Some((host, _)) = text.split_once('/') {
         return Err(("has a path".to_owned(), format!("write the host alone: `{host}`; TLS shows no path")));
     }
-    if let Some((host, port)) = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
-        if !host.contains(':') {
-            return Err(("has a port".to_owned(), format!("write `{host}`, and `ports: [{port}]` in the rule")));
-        }
+    if let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| !host.contains(':'))
+        && port.parse::<u16>().is_ok()
+    {
+        return Err(("has a port".to_owned(), format!("write `{host}`, and `ports: [{port}]` in the rule")));
     }
     if let Some(rest) = text.strip_prefix("*.") {
         return pattern(Shape::OneLabel, rest);

@@ -19,7 +19,8 @@ pub(crate) enum Form {
     AccelerateDualstack,
     External1,
     Website,
-    /// Pins something, but by a name that a bucket and a region do not make: access points, directory buckets, PrivateLink.
+    /// Pins something, but by a name that a bucket and a region do not make: access points, directory buckets, private
+    /// endpoints.
     Other,
 }
 

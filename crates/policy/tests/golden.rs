@@ -1,5 +1,7 @@
 //! Each `golden/*.yaml` gives exactly the text beside it. `SEKISHO_BLESS=1` writes what is given; read the difference.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

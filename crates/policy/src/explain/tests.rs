@@ -54,7 +54,7 @@ fn what_is_refused_names_the_nearest_rule_and_by_what_it_missed() {
         ("report.s3.ap-northeast-1.amazonaws.com", "one letter: it lists reports.s3.ap-northeast-1.amazonaws.com"),
         ("a.b.partner.example", "`*.partner.example` is exactly one label"),
         ("a_b.partner.example", "the name has an underscore"),
-        ("www.shop.example", "`.shop.example` would be all below it too"),
+        ("www.shop.example", "`shop.example` is that name alone: `.shop.example` would be all below it too"),
         ("old.example", "the time: it expired at 2026-01-31T23:59:59Z"),
     ] {
         let explanation = explain(host, [10, 20, 0, 1], 443, Protocol::Tls);

@@ -109,10 +109,10 @@ impl Reader<'_> {
         if matches!(node.value, Value::Sequence(_)) {
             return self.networks(node, "upstream").map(Upstream::Only);
         }
-        if let Value::Scalar { text, .. } = &node.value {
-            if text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok() {
-                self.list(node, "a list of networks")?;
-            }
+        if let Value::Scalar { text, .. } = &node.value
+            && (text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok())
+        {
+            self.list(node, "a list of networks")?;
         }
         self.one_of(node, "an upstream", &[("public", Upstreams::Public), ("any", Upstreams::Any)]).map(|word| {
             match word {

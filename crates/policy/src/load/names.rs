@@ -124,8 +124,8 @@ fn region_suffix(reader: &mut Reader<'_>, node: &Node, region: &str, draft: &mut
         return Some(suffix);
     }
     let near = nearest(region, regions::all());
-    if draft.acknowledged.unknown_region && regions::shaped(region) && region.len() <= 40 {
-        draft.acknowledged.used_unknown_region = true;
+    if draft.acknowledged.unknown_region.given && regions::shaped(region) && region.len() <= 40 {
+        draft.acknowledged.unknown_region.used = true;
         let suffix = regions::suffix_by_spelling(region);
         let fault = Diagnostic::warning("unknown-region", format!("the region `{region}` is not known here"));
         reader.push(fault.help(format!("make sure that it is meant; its names end with `{suffix}`")), node.span);
@@ -154,11 +154,11 @@ impl Draft {
         let accept = format!("write `acknowledge: [path_style]` in {rule}");
         let fault = match finding {
             Finding::UnknownRegion(region) => {
-                self.acknowledged.used_unknown_region = true;
+                self.acknowledged.unknown_region.used = true;
                 let near = nearest(&region, regions::all());
                 let mut fault = unknown_region(&region, near, rule);
                 // In a list that is to work unchanged, such a line is harmless: it names nothing that exists.
-                if self.acknowledged.unknown_region || list.is_some() {
+                if self.acknowledged.unknown_region.given || list.is_some() {
                     fault.severity = crate::diagnostic::Severity::Warning;
                 }
                 return Some(match list {
@@ -166,8 +166,8 @@ impl Draft {
                     None => fault,
                 });
             }
-            _ if self.acknowledged.path_style => {
-                self.acknowledged.used_path_style = true;
+            _ if self.acknowledged.path_style.given => {
+                self.acknowledged.path_style.used = true;
                 return None;
             }
             Finding::Open => {

@@ -28,40 +28,32 @@ pub(super) fn check(builder: &Builder<'_>, reader: &mut Reader<'_>, draft: &Draf
                 rules.iter().map(|&id| id as usize).find(|&id| wide.get(id).copied().unwrap_or(false))
             })
         };
-    let first = draft.listed.first().and_then(covered_by);
-    if let Some(by) = first {
-        if draft.listed.iter().all(|listed| covered_by(listed).is_some()) {
-            let earlier = builder.policy.rules.get(by);
-            let (name, place) =
-                earlier.map_or((String::new(), String::new()), |r| (r.name.to_string(), r.place.to_string()));
-            let same = builder.bodies.get(by) == Some(body);
-            let fault = if same {
-                Diagnostic::error("duplicate-rule", format!("the rule says the same as `{name}`"))
-                    .help("remove one of the two")
-            } else {
-                Diagnostic::error(
-                    "never-matches",
-                    format!("the rule can never match: `{name}` comes first and takes what it lists"),
-                )
-                .help("move it before that rule, or remove it")
-            };
-            reader.push(fault.note(format!("`{name}` is at {place}")), draft.span);
-            return;
-        }
+    let all =
+        |share: &[Listed]| share.first().and_then(covered_by).filter(|_| share.iter().all(|l| covered_by(l).is_some()));
+    let named = |by: usize| {
+        let earlier = builder.policy.rules.get(by);
+        earlier.map_or_else(Default::default, |rule| {
+            (rule.name.to_string(), format!("`{}` is at {}", rule.name, rule.place))
+        })
+    };
+    if let Some(by) = all(&draft.listed) {
+        let (name, note) = named(by);
+        let fault = if builder.bodies.get(by) == Some(body) {
+            Diagnostic::error("duplicate-rule", format!("the rule says the same as `{name}`"))
+                .help("remove one of the two")
+        } else {
+            let message = format!("the rule can never match: `{name}` comes first and takes what it lists");
+            Diagnostic::error("never-matches", message).help("move it before that rule, or remove it")
+        };
+        reader.push(fault.note(note), draft.span);
+        return;
     }
     for (span, text, range) in &draft.items {
-        let listed = draft.listed.get(range.clone()).unwrap_or_default();
-        let by = listed.first().and_then(covered_by);
-        if let Some(by) = by.filter(|_| listed.iter().all(|listed| covered_by(listed).is_some())) {
-            let earlier = builder.policy.rules.get(by);
-            let (name, place) =
-                earlier.map_or((String::new(), String::new()), |r| (r.name.to_string(), r.place.to_string()));
-            let fault = Diagnostic::warning(
-                "host-never-matches",
-                format!("`{text}` never gets to this rule: `{name}` takes it first"),
-            );
-            let fault = fault.help("remove it here, or move this rule before that one");
-            reader.push(fault.note(format!("`{name}` is at {place}")), *span);
+        if let Some(by) = draft.listed.get(range.clone()).and_then(all) {
+            let (name, note) = named(by);
+            let message = format!("`{text}` never gets to this rule: `{name}` takes it first");
+            let fault = Diagnostic::warning("host-never-matches", message);
+            reader.push(fault.help("remove it here, or move this rule before that one").note(note), *span);
         }
     }
 }

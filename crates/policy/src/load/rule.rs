@@ -29,11 +29,15 @@ const KEYS: &[&str] = &[
 /// What a rule accepts that the lint would refuse.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Acknowledged {
-    pub(super) path_style: bool,
-    pub(super) unknown_region: bool,
-    /// Which of them something needed.
-    pub(super) used_path_style: bool,
-    pub(super) used_unknown_region: bool,
+    pub(super) path_style: Acknowledgement,
+    pub(super) unknown_region: Acknowledgement,
+}
+
+/// Whether a rule accepts something, and whether anything in it asks for that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Acknowledgement {
+    pub(super) given: bool,
+    pub(super) used: bool,
 }
 
 /// A rule while its names are read.
@@ -72,7 +76,7 @@ impl Builder<'_> {
             reader.push(fault.help("add `buckets:`, `hosts:` or `hosts_files:`"), draft.span);
         }
         if reader.out.errors() == errors {
-            unneeded(reader, &fields, &draft.acknowledged);
+            unneeded(reader, &fields, draft.acknowledged);
         }
         let sound = reader.out.errors() == errors;
         let body = digest::body(&self.policy.index, &draft.info, &draft.listed);
@@ -154,8 +158,8 @@ fn acknowledged(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Acknowledged {
     for item in reader.list(node, "a list of what is acknowledged").unwrap_or_default() {
         let words = [("path_style", false), ("unknown_region", true)];
         match reader.one_of(item, "something to acknowledge", &words) {
-            Some(false) => all.path_style = true,
-            Some(true) => all.unknown_region = true,
+            Some(false) => all.path_style.given = true,
+            Some(true) => all.unknown_region.given = true,
             None => {}
         }
     }
@@ -163,13 +167,10 @@ fn acknowledged(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Acknowledged {
 }
 
 /// An acknowledgement that nothing needs would hide the fault of the next name that is added.
-fn unneeded(reader: &mut Reader<'_>, fields: &Fields<'_>, all: &Acknowledged) {
+fn unneeded(reader: &mut Reader<'_>, fields: &Fields<'_>, all: Acknowledged) {
     let Some(node) = fields.get("acknowledge") else { return };
-    for (word, given, used) in [
-        ("path_style", all.path_style, all.used_path_style),
-        ("unknown_region", all.unknown_region, all.used_unknown_region),
-    ] {
-        if given && !used {
+    for (word, one) in [("path_style", all.path_style), ("unknown_region", all.unknown_region)] {
+        if one.given && !one.used {
             let fault = Diagnostic::warning("needless-acknowledge", format!("nothing in this rule needs `{word}`"));
             reader.push(fault.help("remove it"), node.span);
         }
