@@ -1,3 +1,5 @@
 //! Real programs through the gate, in network namespaces. Needs root and what `cargo xtask setup` installs.
 
+mod aws;
 mod lab_itself;
+mod mismatch;

@@ -48,11 +48,9 @@ pub struct Options {
 impl Options {
     /// Buckets in the lab's region, all in one rule named `listed`, and the lab's servers as permitted upstream.
     pub fn listing(buckets: &[&str]) -> Self {
-        let mut policy = format!("version: 1\nrules:\n  - name: listed\n    {UPSTREAM}\n    buckets:\n");
-        for bucket in buckets {
-            policy.push_str(&format!("      - {{ name: {bucket}, region: ap-northeast-1 }}\n"));
-        }
-        Self::policy(&policy)
+        let bucket = |name: &&str| format!("      - {{ name: {name}, region: ap-northeast-1 }}\n");
+        let buckets: String = buckets.iter().map(bucket).collect();
+        Self::policy(&format!("version: 1\nrules:\n  - name: listed\n    {UPSTREAM}\n    buckets:\n{buckets}"))
     }
 
     /// This policy; two `redirect` listeners (IPv4 and IPv6) on [`REDIRECT_PORT`]; the gate's DNS.
@@ -84,7 +82,7 @@ impl<'lab> Gate<'lab> {
     ///
     /// # Errors
     /// Fails when there is no binary or it does not become ready, with what it printed.
-    pub fn start(lab: &'lab Lab, options: Options) -> Result<Self> {
+    pub fn start(lab: &'lab Lab, options: &Options) -> Result<Self> {
         let mut gate = Self::launch(lab, options)?;
         let (ns, admin) = (gate.ns, gate.admin);
         gate.process
@@ -96,11 +94,11 @@ impl<'lab> Gate<'lab> {
     ///
     /// # Errors
     /// Fails when there is no binary, or a file cannot be written.
-    pub fn launch(lab: &'lab Lab, options: Options) -> Result<Self> {
+    pub fn launch(lab: &'lab Lab, options: &Options) -> Result<Self> {
         let directory = lab.directory().join(&options.name);
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("policy.yaml"), &options.policy)?;
-        fs::write(directory.join("sekisho.yaml"), config(&options))?;
+        fs::write(directory.join("sekisho.yaml"), config(options))?;
         chown(&directory, Some(UID), Some(UID))?;
         let binary = reachable(place::gate_binary()?, lab.directory())?;
         let (uid, files) = (UID.to_string(), format!("--nofile={}", options.descriptors));
@@ -239,14 +237,15 @@ fn unchunk(mut body: &str) -> Result<String> {
 }
 
 fn config(options: &Options) -> String {
-    let mut text = String::from("listeners:\n");
-    for listener in &options.listeners {
-        text.push_str(&format!("  - {listener}\n"));
-    }
-    text.push_str(&format!("policy: policy.yaml\ndns: {}\n", options.dns));
-    text.push_str("access_log: { path: access.jsonl, format: json }\n");
-    text.push_str(&format!("admin: {{ bind: \"127.0.0.1:{}\" }}\n{}\n", options.admin_port, options.settings));
-    text
+    let listeners: Vec<_> = options.listeners.iter().map(|listener| format!("  - {listener}")).collect();
+    format!(
+        "listeners:\n{}\npolicy: policy.yaml\ndns: {}\naccess_log: {{ path: access.jsonl, format: json }}\n\
+         admin: {{ bind: \"127.0.0.1:{}\" }}\n{}\n",
+        listeners.join("\n"),
+        options.dns,
+        options.admin_port,
+        options.settings
+    )
 }
 
 /// The binary, or where another user cannot reach it (a checkout under /root), a copy that it can.

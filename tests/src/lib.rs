@@ -14,7 +14,7 @@
 //! # fn main() -> anyhow::Result<()> {
 //! let lab = lab::Lab::new("example")?;
 //! let s3 = lab::s3::S3::start(&lab, &["reports"])?;
-//! let gate = lab::gate::Gate::start(&lab, lab::gate::Options::listing(&["reports"]))?;
+//! let gate = lab::gate::Gate::start(&lab, &lab::gate::Options::listing(&["reports"]))?;
 //! let redirect = lab::net::Redirect::nftables(&lab)?;
 //! let output = s3.aws(&lab.client, ["s3", "cp", "report.csv", "s3://reports/"])?.output()?;
 //! # Ok(()) }

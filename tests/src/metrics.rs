@@ -5,8 +5,11 @@ use anyhow::{Context, Result};
 /// One scrape.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    samples: Vec<(String, Vec<(String, String)>, f64)>,
+    samples: Vec<Sample>,
 }
+
+type Labels = Vec<(String, String)>;
+type Sample = (String, Labels, f64);
 
 impl Metrics {
     /// Reads the text format.
@@ -44,7 +47,7 @@ impl Metrics {
     }
 }
 
-fn sample(line: &str) -> Option<(String, Vec<(String, String)>, f64)> {
+fn sample(line: &str) -> Option<Sample> {
     let (series, value) = line.rsplit_once(' ')?;
     let value = value.parse().ok()?;
     let Some((name, labels)) = series.split_once('{') else { return Some((series.to_owned(), Vec::new(), value)) };

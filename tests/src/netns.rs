@@ -105,10 +105,8 @@ impl Netns {
     pub fn use_dns(&self, servers: &[std::net::IpAddr]) -> Result<()> {
         let directory = self.etc();
         fs::create_dir_all(&directory)?;
-        let mut text = String::from("options timeout:2 attempts:2\n");
-        for server in servers {
-            text.push_str(&format!("nameserver {server}\n"));
-        }
+        let servers: Vec<_> = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+        let text = format!("options timeout:2 attempts:2\n{}", servers.concat());
         // In place: `ip netns exec` has bound this very file.
         fs::write(directory.join("resolv.conf"), text).context("cannot write /etc/netns/…/resolv.conf")
     }

@@ -17,6 +17,10 @@ use crate::topology::Lab;
 /// The region whose names the server's certificate covers.
 pub const REGION: &str = "ap-northeast-1";
 
+/// A header that makes a bare request one by an authenticated user, to a server that checks no signature.
+pub const AUTHORIZATION: &str = "Authorization: AWS4-HMAC-SHA256 Credential=lab/20260101/ap-northeast-1/s3/aws4_request, \
+                                 SignedHeaders=host, Signature=0";
+
 /// A running S3 server with buckets in it.
 #[derive(Debug)]
 pub struct S3 {
@@ -64,16 +68,13 @@ impl S3 {
     /// # Errors
     /// Fails when the server refuses.
     pub fn make_bucket(&self, lab: &Lab, bucket: &str) -> Result<()> {
-        let scope = format!(
-            "AWS4-HMAC-SHA256 Credential=lab/20260101/{REGION}/s3/aws4_request, SignedHeaders=host, Signature=0"
-        );
         let body = format!(
             "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
         );
         let mut curl = lab.servers.cmd("curl");
         curl.args(["--silent", "--show-error", "--fail-with-body", "--request", "PUT", "--cacert"])
             .arg(self.authority.ca_file())
-            .args(["--connect-to", "::198.18.1.1:443", "--header", &format!("Authorization: {scope}")])
+            .args(["--connect-to", "::198.18.1.1:443", "--header", AUTHORIZATION])
             .args(["--header", "Content-Type: application/xml", "--data", &body])
             .arg(format!("https://{bucket}.s3.{REGION}.amazonaws.com/"));
         netns::run(&mut curl).with_context(|| format!("cannot make bucket {bucket}")).map(drop)

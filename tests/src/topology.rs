@@ -34,11 +34,11 @@ pub struct Lab {
     pub client_dns: Dns,
     /// What the gate asks: 198.18.0.54, the same pool until [`Dns::set_pool`].
     pub gate_dns: Dns,
-    /// Where the client's programs run: 10.20.0.2 to 10.20.0.9, and 2001:db8:20::2.
+    /// Where the client's programs run: 10.20.0.2 to 10.20.0.9, and `2001:db8:20::2`.
     pub client: Netns,
-    /// The router between, on which sekisho runs: 10.20.0.1 and 10.88.0.1, 2001:db8:20::1 and 2001:db8:88::1.
+    /// The router between, on which sekisho runs: 10.20.0.1 and 10.88.0.1, `2001:db8:20::1` and `2001:db8:88::1`.
     pub gate: Netns,
-    /// The far side, which owns every address of 198.18.0.0/15 and 2001:db8:18::/48.
+    /// The far side, which owns every address of 198.18.0.0/15 and `2001:db8:18::/48`.
     pub servers: Netns,
     directory: PathBuf,
 }
@@ -50,15 +50,15 @@ impl Lab {
     /// # Errors
     /// Fails, saying so, without root, iproute2, or a kernel with network namespaces and veth.
     pub fn new(name: &str) -> Result<Self> {
+        static ONCE: Once = Once::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         if !rustix::process::geteuid().is_root() {
             bail!("the lab makes network namespaces, so it needs root");
         }
-        static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             netns::remove_leftovers();
             remove_on_signal();
         });
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = place::run_directory(&format!("{}-{number}-{name}", std::process::id()))?;
         let make = |part: &str| Netns::create(&format!("{number}-{part}"));
@@ -109,7 +109,7 @@ impl Lab {
         (1..=64).map(|host| Ipv4Addr::new(198, 18, 2, host).into()).collect()
     }
 
-    /// 2001:db8:18::1:1 to 2001:db8:18::1:40.
+    /// `2001:db8:18::1:1` to `2001:db8:18::1:40`.
     pub fn pool6() -> Vec<IpAddr> {
         (1..=64).map(|host| Ipv6Addr::new(0x2001, 0xdb8, 0x18, 0, 0, 0, 1, host).into()).collect()
     }
