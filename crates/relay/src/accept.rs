@@ -31,7 +31,12 @@ enum Failure {
 
 /// Accepts until the engine says to stop, then takes what the kernel has queued already, so that nothing which reached
 /// this process is refused, and closes the socket.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: usize, socket: TcpListener, mut phase: watch::Receiver<Phase>) {
+pub(crate) async fn accept(
+    worker: Rc<Worker>,
+    listener: usize,
+    socket: TcpListener,
+    mut phase: watch::Receiver<Phase>,
+) {
     let mut warned = None;
     loop {
         let accepted = tokio::select! {
@@ -57,9 +62,9 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: usize, socket: TcpListe
 
 fn take(worker: &Rc<Worker>, listener: usize, stream: TcpStream, client: std::net::SocketAddr) {
     let client = plain(client);
-    let outcome = Outcome::new(worker.number(), listener, client);
+    let entry = worker.enrol(Outcome::new(worker.number(), listener, client));
     let admitted = worker.shared.caps.admit(client.ip());
-    spawn_local(serve(Rc::clone(worker), stream, outcome, admitted));
+    spawn_local(serve(Rc::clone(worker), stream, entry, admitted));
 }
 
 async fn rest(error: &io::Error, warned: &mut Option<Instant>) {

@@ -7,18 +7,18 @@ use sekisho_peek::tls::Refusal;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-use crate::decide::{Permit, decide};
+use crate::decide::decide;
 use crate::destination;
 use crate::dial::dial;
 use crate::limits::{Full, Place, Undecided};
 use crate::live::Live;
 use crate::lookup::lookup;
-use crate::outcome::{ClosedBy, Offered, Outcome};
+use crate::outcome::{ClosedBy, Offered};
 use crate::reason::{Alert, Reason};
 use crate::settings::Destination;
 use crate::sniff::{Sniffed, Unread, sniff};
 use crate::transfer::{reset_on_close, say_goodbye, transfer, unless_ordered};
-use crate::worker::Worker;
+use crate::worker::{Entry, Worker};
 
 /// How long a refused client may take to read its alert.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -52,14 +52,13 @@ struct Opened {
 pub(crate) async fn serve(
     worker: Rc<Worker>,
     client: TcpStream,
-    outcome: Outcome,
+    entry: Entry,
     admitted: Result<(Place, Undecided), Full>,
 ) {
-    let entry = worker.enrol(outcome);
     let (_place, undecided) = match admitted {
         Ok(admitted) => admitted,
         Err(full) => {
-            entry.close(&over(full), ClosedBy::Gate);
+            entry.refuse(&over(full), ClosedBy::Gate);
             reset_on_close(&client);
             return;
         }
@@ -73,7 +72,7 @@ pub(crate) async fn serve(
             entry.ended(ended);
         }
         Ok(Err(stop)) => {
-            entry.close(&stop, stop.closed_by());
+            entry.refuse(&stop, stop.closed_by());
             match stop.answer {
                 Answer::Alert(alert) => say_goodbye(client, &alert.record(), GOODBYE, &worker.tools).await,
                 Answer::Reset => reset_on_close(&client),
@@ -131,8 +130,7 @@ async fn hear(worker: &Worker, live: &Live, client: &TcpStream) -> Result<Sniffe
     let hello = &sniffed.hello;
     outcome.hello = Some(begun.elapsed());
     outcome.host = Some(hello.name.clone());
-    outcome.offered =
-        Some(Offered { alpn: hello.alpn.clone(), versions: hello.versions.clone(), ech: hello.ech });
+    outcome.offered = Some(Offered { alpn: hello.alpn.clone(), versions: hello.versions.clone(), ech: hello.ech });
     Ok(sniffed)
 }
 

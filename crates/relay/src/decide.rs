@@ -38,8 +38,7 @@ impl Permit {
 pub(crate) fn decide(worker: &Worker, live: &Live, name: &Name, port: u16) -> Result<Permit, Stop> {
     let active = worker.shared.policy.current();
     let mut outcome = live.outcome.borrow_mut();
-    let request =
-        Request { name, client: outcome.client.ip(), port, protocol: Protocol::Tls, now: unix_now() };
+    let request = Request { name, client: outcome.client.ip(), port, protocol: Protocol::Tls, now: unix_now() };
     let (verdict, rule, reason) = match active.policy.decide(&request) {
         Decision::Allow { rule } => (Verdict::Allowed, Some(rule), None),
         Decision::Audit { rule, reason } => (Verdict::Audited, rule, Some(in_our_words(reason))),
@@ -47,7 +46,7 @@ pub(crate) fn decide(worker: &Worker, live: &Live, name: &Name, port: u16) -> Re
     };
     outcome.verdict = verdict;
     outcome.reason = reason;
-    outcome.rule = rule.map(|rule| Arc::clone(&active.policy.rule(rule).name));
+    outcome.rule = rule.and_then(|rule| active.policy.rule(rule)).map(|rule| Arc::clone(&rule.name));
     match (verdict, reason) {
         (Verdict::Refused, Some(reason)) => {
             let alert = match worker.shared.settings.refusal_alert {

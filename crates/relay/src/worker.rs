@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::runtime;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::accept::accept;
 use crate::connection::Stop;
@@ -46,6 +46,7 @@ pub(crate) struct OpenConnection {
     live: Live,
     begun: Instant,
     logged_open: Cell<bool>,
+    recorded: Cell<bool>,
 }
 
 /// A connection's entry in the register. Dropping it makes the record: exactly one for each connection, however it
@@ -58,17 +59,21 @@ pub(crate) struct Entry {
 }
 
 /// Runs a worker until the engine tells it to end and its connections have.
-pub(crate) fn run(shared: Arc<Shared>, shard: Arc<Shard>, listeners: Vec<TcpListener>, phase: watch::Receiver<Phase>) -> std::io::Result<()> {
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    shard: Arc<Shard>,
+    listeners: Vec<TcpListener>,
+    phase: watch::Receiver<Phase>,
+) -> std::io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     LocalSet::new().block_on(&runtime, async move {
         let worker = Rc::new(Worker::new(shared, shard));
-        let mut acceptors = tokio::task::JoinSet::new();
+        let mut acceptors = JoinSet::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             acceptors.spawn_local(accept(Rc::clone(&worker), index, listener, phase.clone()));
         }
-        worker.tick_until_done(phase).await;
-        acceptors.join_all().await;
+        worker.tick_until_done(phase, acceptors).await;
         Ok(())
     })
 }
@@ -105,30 +110,29 @@ impl Worker {
             live: Live::new(outcome),
             begun: Instant::now(),
             logged_open: Cell::new(false),
+            recorded: Cell::new(false),
         });
         let key = self.open.borrow_mut().insert(Rc::clone(&open));
         Entry { worker: Rc::clone(self), key, open }
     }
 
-    /// Looks at every connection once a second, until the engine has told all to stop and none is left.
-    async fn tick_until_done(&self, mut phase: watch::Receiver<Phase>) {
+    /// Looks at every connection once a second, until the engine says to end, nothing more is accepted, and no
+    /// connection is left.
+    async fn tick_until_done(&self, mut phase: watch::Receiver<Phase>, mut acceptors: JoinSet<()>) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut orphaned = false;
         loop {
             tokio::select! {
                 _ = second.tick() => self.tick(),
-                changed = phase.changed() => {
-                    if changed.is_err() || *phase.borrow_and_update() == Phase::Abort {
-                        self.open.borrow().iter().for_each(|(_, open)| open.live.order_end(ClosedBy::Shutdown));
-                    }
-                }
+                changed = phase.changed(), if !orphaned => orphaned = changed.is_err(),
+                Some(_) = acceptors.join_next() => {}
             }
-            let stopping = *phase.borrow() != Phase::Serve || phase.has_changed().is_err();
-            if stopping && self.open.borrow().is_empty() {
+            if orphaned || *phase.borrow() == Phase::Abort {
+                self.open.borrow().iter().for_each(|(_, open)| open.live.order_end(ClosedBy::Shutdown));
+            }
+            if acceptors.is_empty() && self.open.borrow().is_empty() {
                 return;
-            }
-            if phase.has_changed().is_err() {
-                tokio::task::yield_now().await;
             }
         }
     }
@@ -177,29 +181,41 @@ impl Entry {
         &self.open.live
     }
 
-    /// The connection is not served.
-    pub(crate) fn close(&self, stop: &Stop, by: ClosedBy) {
-        let mut outcome = self.open.live.outcome.borrow_mut();
-        outcome.verdict = Verdict::of(stop.reason);
-        outcome.reason = Some(stop.reason);
-        outcome.detail = stop.detail;
-        outcome.closed_by = Some(by);
+    /// The connection is not served: its record is made now, though its goodbye may take a moment longer.
+    pub(crate) fn refuse(&self, stop: &Stop, by: ClosedBy) {
+        {
+            let mut outcome = self.open.live.outcome.borrow_mut();
+            outcome.verdict = Verdict::of(stop.reason);
+            outcome.reason = Some(stop.reason);
+            outcome.detail = stop.detail;
+            outcome.closed_by = Some(by);
+        }
+        self.record();
     }
 
     /// A served connection has ended.
     pub(crate) fn ended(&self, by: ClosedBy) {
         self.open.live.outcome.borrow_mut().closed_by = Some(by);
+        self.record();
+    }
+
+    /// Makes the connection's one record.
+    fn record(&self) {
+        if self.open.recorded.replace(true) {
+            return;
+        }
+        self.worker.show_bytes(&self.open.live);
+        let outcome = self.open.record();
+        self.worker.shard.closed(&outcome);
+        self.worker.shared.policy.current().count(&outcome);
+        self.worker.shared.log.record(Event::Close(Box::new(outcome)));
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         self.worker.open.borrow_mut().try_remove(self.key);
-        self.worker.show_bytes(&self.open.live);
-        let mut outcome = self.open.record();
-        outcome.closed_by.get_or_insert(ClosedBy::Shutdown);
-        self.worker.shard.closed(&outcome);
-        self.worker.shared.policy.current().count(&outcome);
-        self.worker.shared.log.record(Event::Close(Box::new(outcome)));
+        self.open.live.outcome.borrow_mut().closed_by.get_or_insert(ClosedBy::Shutdown);
+        self.record();
     }
 }

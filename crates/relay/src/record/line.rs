@@ -14,50 +14,50 @@ use crate::settings::AccessFormat;
 /// One line's fields, in the order in which they are written; unknown ones are left out.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Line<'a> {
-    time: String,
-    event: &'static str,
+    pub(super) time: String,
+    pub(super) event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    conn: Option<String>,
+    pub(super) conn: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    listener: Option<&'a str>,
+    pub(super) listener: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    protocol: Option<&'static str>,
+    pub(super) protocol: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<SocketAddr>,
+    pub(super) client: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    original_dst: Option<SocketAddr>,
+    pub(super) original_dst: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<&'a str>,
+    pub(super) host: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
+    pub(super) port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<&'static str>,
+    pub(super) verdict: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'a str>,
+    pub(super) rule: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    pub(super) reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'static str>,
+    pub(super) detail: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<SocketAddr>,
+    pub(super) upstream: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_up: Option<u64>,
+    pub(super) bytes_up: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_down: Option<u64>,
+    pub(super) bytes_down: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    duration_ms: Option<f64>,
+    pub(super) duration_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    dns_ms: Option<f64>,
+    pub(super) dns_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    connect_ms: Option<f64>,
+    pub(super) connect_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    closed_by: Option<&'static str>,
+    pub(super) closed_by: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    alpn: Option<&'a [Box<str>]>,
+    pub(super) alpn: Option<&'a [Box<str>]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tls_versions: Option<Vec<String>>,
+    pub(super) tls_versions: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ech: Option<bool>,
+    pub(super) ech: Option<bool>,
     /// Of `start`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pid: Option<u32>,
