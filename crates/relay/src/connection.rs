@@ -14,7 +14,7 @@ use crate::limits::{Full, Place, Undecided};
 use crate::live::Live;
 use crate::lookup::lookup;
 use crate::outcome::{ClosedBy, Offered};
-use crate::reason::{Alert, Reason};
+use crate::reason::{Alert, Answer, Reason};
 use crate::settings::Destination;
 use crate::sniff::{Sniffed, Unread, sniff};
 use crate::transfer::{reset_on_close, say_goodbye, transfer, unless_ordered};
@@ -29,17 +29,6 @@ pub(crate) struct Stop {
     pub(crate) reason: Reason,
     pub(crate) detail: Option<&'static str>,
     pub(crate) answer: Answer,
-}
-
-/// What a client that is not served gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// A TLS alert, then the end of data.
-    Alert(Alert),
-    /// A reset.
-    Reset,
-    /// Nothing: it has gone.
-    Nothing,
 }
 
 /// What an opening yields.
@@ -106,7 +95,7 @@ fn arrive(worker: &Worker, live: &Live, client: &TcpStream) -> Result<u16, Stop>
         Some(Destination::Redirect) | None => {
             let original = destination::original(client, outcome.client.ip()).ok().flatten();
             outcome.original_dst = original;
-            let direct = Stop::reset(Reason::NotRedirected, "the client dialled the gate itself");
+            let direct = Stop::new(Reason::NotRedirected, "the client dialled the gate itself");
             original.ok_or(direct)?.port()
         }
     };
@@ -122,9 +111,9 @@ async fn hear(worker: &Worker, live: &Live, client: &TcpStream) -> Result<Sniffe
     let sniffed = match heard {
         Ok(Ok(sniffed)) => sniffed,
         Ok(Err(Unread::Refused(refusal))) => return Err(refused_hello(&refusal)),
-        Ok(Err(Unread::Closed)) => return Err(Stop::gone("closed before its hello was whole")),
-        Ok(Err(Unread::Broken)) => return Err(Stop::gone("reset before its hello was whole")),
-        Err(_) => return Err(Stop::reset(Reason::HelloTimeout, "no whole hello by the deadline")),
+        Ok(Err(Unread::Closed)) => return Err(Stop::new(Reason::ClientClosed, "closed before its hello was whole")),
+        Ok(Err(Unread::Broken)) => return Err(Stop::new(Reason::ClientClosed, "reset before its hello was whole")),
+        Err(_) => return Err(Stop::new(Reason::HelloTimeout, "no whole hello by the deadline")),
     };
     let mut outcome = live.outcome.borrow_mut();
     let hello = &sniffed.hello;
@@ -153,11 +142,11 @@ async fn reach(
         }
         Ok(Err(unreached)) => {
             outcome.upstream = unreached.last;
-            Err(Stop::alert(unreached.reason, Alert::INTERNAL_ERROR, unreached.detail))
+            Err(Stop::new(unreached.reason, unreached.detail))
         }
         Err(_) => {
             outcome.upstream = first;
-            Err(Stop::alert(Reason::ConnectTimeout, Alert::INTERNAL_ERROR, "no address answered in time"))
+            Err(Stop::new(Reason::ConnectTimeout, "no address answered in time"))
         }
     }
 }
@@ -181,26 +170,16 @@ fn refused_hello(refusal: &Refusal) -> Stop {
 /// A cap that was met. The client is reset at once: left in the backlog it would hang, and leave no trace.
 fn over(full: Full) -> Stop {
     match full {
-        Full::Connections => Stop::reset(Reason::OverConnectionLimit, "connections of the process"),
-        Full::Undecided => Stop::reset(Reason::OverConnectionLimit, "undecided connections of the process"),
-        Full::Client => Stop::reset(Reason::OverClientLimit, "connections of this client"),
+        Full::Connections => Stop::new(Reason::OverConnectionLimit, "connections of the process"),
+        Full::Undecided => Stop::new(Reason::OverConnectionLimit, "undecided connections of the process"),
+        Full::Client => Stop::new(Reason::OverClientLimit, "connections of this client"),
     }
 }
 
 impl Stop {
-    /// Told by an alert.
-    pub(crate) const fn alert(reason: Reason, alert: Alert, detail: &'static str) -> Self {
-        Self { reason, detail: Some(detail), answer: Answer::Alert(alert) }
-    }
-
-    /// Told by a reset.
-    const fn reset(reason: Reason, detail: &'static str) -> Self {
-        Self { reason, detail: Some(detail), answer: Answer::Reset }
-    }
-
-    /// The client has gone, and is told nothing.
-    const fn gone(detail: &'static str) -> Self {
-        Self { reason: Reason::ClientClosed, detail: Some(detail), answer: Answer::Nothing }
+    /// Told as is usual for the reason.
+    pub(crate) const fn new(reason: Reason, detail: &'static str) -> Self {
+        Self { reason, detail: Some(detail), answer: reason.answer() }
     }
 
     const fn closed_by(&self) -> ClosedBy {

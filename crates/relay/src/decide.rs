@@ -6,11 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sekisho_name::Name;
 use sekisho_policy::{Decision, Mode, Protocol, Request, RuleId, Upstream};
 
-use crate::connection::{Answer, Stop};
+use crate::connection::Stop;
 use crate::live::Live;
 use crate::outcome::Verdict;
 use crate::policy_store::Active;
-use crate::reason::{Alert, Reason};
+use crate::reason::{Alert, Answer, Reason};
 use crate::settings::RefusalAlert;
 use crate::worker::Worker;
 

@@ -13,7 +13,7 @@ use crate::guard::{Judgement, judge};
 use crate::live::Live;
 use crate::outcome::Verdict;
 use crate::own::OwnSockets;
-use crate::reason::{Alert, Reason};
+use crate::reason::Reason;
 use crate::worker::Worker;
 
 /// Resolves `name` and keeps the addresses that may be dialled, in random order so that connections spread.
@@ -50,7 +50,7 @@ pub(crate) async fn lookup(
     }
     if addresses.permitted.is_empty() {
         let detail = addresses.why.unwrap_or("no address");
-        return Err(Stop::alert(Reason::ForbiddenAddress, Alert::ACCESS_DENIED, detail));
+        return Err(Stop::new(Reason::ForbiddenAddress, detail));
     }
     fastrand::shuffle(&mut addresses.permitted);
     Ok(addresses.permitted)
@@ -84,10 +84,8 @@ fn pass(addresses: &[IpAddr], port: u16, permit: &Permit, own: &OwnSockets) -> P
 
 fn unresolved(error: &ResolveError) -> Stop {
     match error {
-        ResolveError::NotFound => {
-            Stop::alert(Reason::NameNotFound, Alert::UNRECOGNIZED_NAME, "the name has no address")
-        }
-        ResolveError::Failed(detail) => Stop::alert(Reason::DnsFailed, Alert::INTERNAL_ERROR, detail),
-        ResolveError::Overloaded => Stop::alert(Reason::DnsFailed, Alert::INTERNAL_ERROR, "too many lookups at once"),
+        ResolveError::NotFound => Stop::new(Reason::NameNotFound, "the name has no address"),
+        ResolveError::Failed(detail) => Stop::new(Reason::DnsFailed, detail),
+        ResolveError::Overloaded => Stop::new(Reason::DnsFailed, "too many lookups at once"),
     }
 }

@@ -98,3 +98,44 @@ reasons! {
     /// The client left before its hello was whole.
     ClientClosed = "client_closed",
 }
+
+/// What a client that is not served gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A TLS alert, then the end of data.
+    Alert(Alert),
+    /// A reset.
+    Reset,
+    /// Nothing: it has gone.
+    Nothing,
+}
+
+impl Reason {
+    /// What the client usually gets whose connection stops for this reason. Two kinds know better: a malformed hello gets
+    /// the alert of its fault, and what the policy refuses gets the one that `refusal_alert` names.
+    pub const fn answer(self) -> Answer {
+        match self {
+            Self::NoRule | Self::DeniedByRule | Self::RuleExpired | Self::AuditRule | Self::ForbiddenAddress => {
+                Answer::Alert(Alert::ACCESS_DENIED)
+            }
+            Self::NoSni => Answer::Alert(Alert::MISSING_EXTENSION),
+            Self::NameNotFound => Answer::Alert(Alert::UNRECOGNIZED_NAME),
+            Self::DnsFailed
+            | Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::PortsExhausted
+            | Self::DescriptorsExhausted => Answer::Alert(Alert::INTERNAL_ERROR),
+            Self::DuplicateExtension | Self::MultipleNames | Self::InvalidName => {
+                Answer::Alert(Alert::ILLEGAL_PARAMETER)
+            }
+            Self::Malformed | Self::HelloTooLarge => Answer::Alert(Alert::DECODE_ERROR),
+            Self::ObsoleteProtocol => Answer::Alert(Alert::PROTOCOL_VERSION),
+            Self::NotTls
+            | Self::HelloTimeout
+            | Self::OverConnectionLimit
+            | Self::OverClientLimit
+            | Self::NotRedirected => Answer::Reset,
+            Self::ClientClosed => Answer::Nothing,
+        }
+    }
+}
