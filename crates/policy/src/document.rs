@@ -8,6 +8,7 @@ mod read;
 mod tests;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
@@ -15,6 +16,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 pub use read::{Fields, Reader, nearest};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Location, is_hidden};
+use crate::files::Files;
 
 /// How much of a document is read before it is refused.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,18 @@ pub struct Source {
 }
 
 impl Source {
+    /// Reads a file. One that cannot be read, and whatever [`Source::new`] refuses, are faults.
+    pub fn open(path: &Path, files: &dyn Files, limits: &Limits, out: &mut Diagnostics) -> Option<Self> {
+        let file: Arc<str> = Arc::from(path.display().to_string());
+        match files.read(path, limits.bytes) {
+            Ok(bytes) => Self::new(&file, bytes, limits, out),
+            Err(error) => {
+                out.push(error.fault(&file, limits.bytes));
+                None
+            }
+        }
+    }
+
     /// Takes a file's bytes. Bytes that are not UTF-8, hidden control characters, or more text than the limit are faults.
     pub fn new(file: &str, bytes: Vec<u8>, limits: &Limits, out: &mut Diagnostics) -> Option<Self> {
         let file: Arc<str> = Arc::from(file);

@@ -1,8 +1,13 @@
 //! The one way by which files are read, so that tests need no disk.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
+
+use crate::diagnostic::{Diagnostic, Location};
+use crate::document;
 
 /// Reads whole files.
 pub trait Files {
@@ -22,6 +27,28 @@ pub enum FileError {
     NotAFile,
     /// The system said no.
     Io(io::Error),
+}
+
+impl FileError {
+    /// The fault that this is of a file that was to have at most `limit` bytes.
+    pub(crate) fn fault(&self, file: &Arc<str>, limit: usize) -> Diagnostic {
+        match self {
+            Self::TooLarge => document::too_large(file, limit),
+            other => {
+                Diagnostic::error("unreadable-file", format!("cannot read the file: {other}")).at(Location::file(file))
+            }
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("it is too large"),
+            Self::NotAFile => f.write_str("it is not a regular file"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
 }
 
 /// Files on disk.

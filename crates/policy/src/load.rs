@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Location};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{self, Limits, Node, Reader, Source};
 use crate::files::{Disk, FileError, Files};
 use crate::index::{Index, Shape};
@@ -54,15 +54,7 @@ impl Policy {
     pub fn load_from(path: &Path, files: &dyn Files, now: i64) -> Result<Loaded, Diagnostics> {
         let limits = Limits::default();
         let mut out = Diagnostics::new();
-        let file: Arc<str> = Arc::from(path.display().to_string());
-        let bytes = match files.read(path, limits.bytes) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                out.push(unreadable(&file, &error, limits.bytes));
-                return Err(out);
-            }
-        };
-        let Some(source) = Source::new(&file, bytes, &limits, &mut out) else { return Err(out) };
+        let Some(source) = Source::open(path, files, &limits, &mut out) else { return Err(out) };
         let Some(root) = document::parse(&source, &limits, &mut out) else { return Err(out.sorted()) };
 
         let mut builder = Builder::new(path, files, now);
@@ -165,21 +157,5 @@ impl<'a> Builder<'a> {
             listed.push(Listed { entry, line, file });
         }
         new
-    }
-}
-
-fn unreadable(file: &Arc<str>, error: &FileError, limit: usize) -> Diagnostic {
-    match error {
-        FileError::TooLarge => document::too_large(file, limit),
-        other => Diagnostic::error("unreadable-file", format!("cannot read the file: {}", why(other)))
-            .at(Location::file(file)),
-    }
-}
-
-fn why(error: &FileError) -> String {
-    match error {
-        FileError::TooLarge => "it is too large".to_owned(),
-        FileError::NotAFile => "it is not a regular file".to_owned(),
-        FileError::Io(error) => error.to_string(),
     }
 }

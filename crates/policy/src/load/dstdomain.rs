@@ -11,7 +11,7 @@ use crate::document::{self, Node, Reader};
 use crate::files::FileError;
 use crate::index::Shape;
 use crate::load::rule::Draft;
-use crate::load::{Builder, MAX_LIST_BYTES, MAX_LIST_NAMES, why};
+use crate::load::{Builder, MAX_LIST_BYTES, MAX_LIST_NAMES};
 use crate::pattern;
 
 impl Builder<'_> {
@@ -25,8 +25,7 @@ impl Builder<'_> {
                 return;
             }
             Err(error) => {
-                let fault =
-                    Diagnostic::error("unreadable-file", format!("cannot read `{}`: {}", path.display(), why(&error)));
+                let fault = Diagnostic::error("unreadable-file", format!("cannot read `{}`: {error}", path.display()));
                 reader.push(fault.help("paths are relative to the policy's own directory"), node.span);
                 return;
             }
