@@ -27,7 +27,7 @@ impl<'lab> Redirect<'lab> {
     pub fn nftables(lab: &'lab Lab) -> Result<Self> {
         let rules = format!(
             "table inet sekisho {{
-                 chain redirect {{
+                 chain to_gate {{
                      type nat hook prerouting priority dstnat
                      ip saddr 10.20.0.0/24 tcp dport 443 redirect to :{REDIRECT_PORT}
                      ip6 saddr 2001:db8:20::/64 tcp dport 443 redirect to :{REDIRECT_PORT}
@@ -64,7 +64,7 @@ impl<'lab> Redirect<'lab> {
     pub fn own_output(lab: &'lab Lab) -> Result<Self> {
         let rules = format!(
             "table inet sekisho {{
-                 chain redirect {{
+                 chain to_gate {{
                      type nat hook output priority -100
                      tcp dport 443 meta skuid != {UID} redirect to :{REDIRECT_PORT}
                  }}
