@@ -1,0 +1,94 @@
+#!/bin/sh
+#
+# One host with sekisho on it: whatever its own programs send to port 443 goes to sekisho, and nowhere else.
+# The same as ../nftables/host.nft, for hosts that are run with iptables.
+#
+#   load, again and again   host.sh apply        each table in one transaction
+#   look, with counters     host.sh show
+#   undo                    host.sh remove       everything on the host then dials for itself
+#
+# The gate listens on loopback (bind 127.0.0.1:8443 and [::1]:8443, destination: redirect). Its user must exist before
+# this is loaded. What to change is in the next four lines.
+
+GATE_USER="sekisho"
+HTTPS=443
+GATE=8443
+MARK=0x5e15
+
+# Loops are avoided by user: sekisho's own connections are the only ones that leave. So nothing else may run as that user,
+# and root can leave in any way it likes: these rules bind the programs of ordinary users.
+#
+# What fails closed:
+#  - Nobody listens on the gate's port: the connection has been redirected all the same, and this kernel resets it.
+#  - A connection was open before these rules were, or has no user (the kernel's own): it is reset below.
+
+set -eu
+
+# A chain that is named with a colon is made, or emptied, in the same transaction that fills it.
+chains() {
+    cat <<RULES
+*nat
+:SEKISHO_HOST - [0:0]
+-A SEKISHO_HOST -o lo -j RETURN
+-A SEKISHO_HOST -m owner --uid-owner $GATE_USER -j RETURN
+-A SEKISHO_HOST -p tcp --dport $HTTPS -j REDIRECT --to-ports $GATE
+COMMIT
+*filter
+:SEKISHO_LEAVE - [0:0]
+:SEKISHO_HTTPS - [0:0]
+-A SEKISHO_LEAVE -o lo -j RETURN
+-A SEKISHO_LEAVE -p tcp --dport $HTTPS -g SEKISHO_HTTPS
+-A SEKISHO_LEAVE -p udp --dport $HTTPS -g SEKISHO_HTTPS
+# QUIC shows no name that could be read. Rejected, not dropped: clients then fall back to TCP at once.
+-A SEKISHO_HTTPS -p udp -j REJECT
+# A socket that was closed with bytes still to deliver has no user any more, so the connection is marked.
+-A SEKISHO_HTTPS -m owner --uid-owner $GATE_USER -j CONNMARK --set-mark $MARK
+-A SEKISHO_HTTPS -m connmark --mark $MARK -j RETURN
+# Neither redirected above nor the gate's.
+-A SEKISHO_HTTPS -p tcp -j REJECT --reject-with tcp-reset
+COMMIT
+RULES
+}
+
+# Table, built-in chain and own chain of each way in.
+hooks() {
+    echo "filter OUTPUT SEKISHO_LEAVE"
+    echo "nat OUTPUT SEKISHO_HOST"
+}
+
+apply() {
+    chains | "$1-restore" --noflush --wait 10
+    hooks | while read -r table builtin own; do
+        "$1" --wait 10 -t "$table" -C "$builtin" -j "$own" 2>/dev/null ||
+            "$1" --wait 10 -t "$table" -I "$builtin" -j "$own"
+    done
+}
+
+show() {
+    for own in "nat SEKISHO_HOST" "filter SEKISHO_HTTPS"; do
+        "$1" --wait 10 -t "${own% *}" -nvL "${own#* }"
+    done
+}
+
+remove() {
+    hooks | while read -r table builtin own; do
+        while "$1" --wait 10 -t "$table" -D "$builtin" -j "$own" 2>/dev/null; do :; done
+    done
+    for own in "nat SEKISHO_HOST" "filter SEKISHO_LEAVE" "filter SEKISHO_HTTPS"; do
+        "$1" --wait 10 -t "${own% *}" -F "${own#* }" 2>/dev/null || :
+    done
+    for own in "nat SEKISHO_HOST" "filter SEKISHO_LEAVE" "filter SEKISHO_HTTPS"; do
+        "$1" --wait 10 -t "${own% *}" -X "${own#* }" 2>/dev/null || :
+    done
+}
+
+case ${1:-} in
+apply | show | remove)
+    "$1" iptables
+    "$1" ip6tables
+    ;;
+*)
+    echo "usage: $0 apply | show | remove" >&2
+    exit 2
+    ;;
+esac
