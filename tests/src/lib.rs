@@ -29,8 +29,10 @@ pub mod netns;
 pub mod process;
 pub mod s3;
 
+mod interrupt;
 mod place;
 mod topology;
 
+pub use interrupt::await_interruption;
 pub use place::{tools, workspace};
 pub use topology::{CLIENT_DNS, GATE_DNS, GATE_POOL, Lab, POOL, POOL6};

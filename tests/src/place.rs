@@ -28,15 +28,33 @@ pub(crate) fn gate_binary() -> Result<PathBuf> {
     found.context("no sekisho binary beside this program: run `cargo build --package sekisho`, or set SEKISHO_BIN")
 }
 
-/// A fresh directory that other users may enter: under `target/lab`, or where a parent forbids that, in `/tmp`.
+/// A fresh directory that other users may enter: under `target/lab`, or where a parent forbids that, in `/tmp`. Its name
+/// begins with this process's id.
 pub(crate) fn run_directory(name: &str) -> Result<PathBuf> {
-    let target = workspace().join("target");
-    let base = if enterable(&target) { target.join("lab") } else { PathBuf::from("/tmp/sekisho-lab") };
-    let path = base.join(name);
+    let path = run_directories().join(format!("{}{name}", own_prefix()));
     let _ = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     Ok(path)
+}
+
+/// Removes every directory of this process: for a signal handler.
+pub(crate) fn remove_own_directories() {
+    let own = own_prefix();
+    for entry in fs::read_dir(run_directories()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&own) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn run_directories() -> PathBuf {
+    let target = workspace().join("target");
+    if enterable(&target) { target.join("lab") } else { PathBuf::from("/tmp/sekisho-lab") }
+}
+
+fn own_prefix() -> String {
+    format!("{}-", std::process::id())
 }
 
 /// Whether any user may reach what lies at `path`.

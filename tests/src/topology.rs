@@ -9,12 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use crate::dns::Dns;
 use crate::netns::{self, Netns};
-use crate::place;
+use crate::{interrupt, place};
 
 /// The client's DNS server.
 pub const CLIENT_DNS: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 53));
@@ -45,7 +43,7 @@ pub struct Lab {
 
 impl Lab {
     /// Makes a lab; `name` appears in its directory's name. Leftovers of labs whose process died are removed first, and
-    /// from here on SIGINT and SIGTERM remove the labs of this process before it ends.
+    /// from here on SIGINT, SIGTERM and SIGHUP remove the labs of this process before it ends.
     ///
     /// # Errors
     /// Fails, saying so, without root, iproute2, or a kernel with network namespaces and veth.
@@ -57,10 +55,10 @@ impl Lab {
         }
         ONCE.call_once(|| {
             netns::remove_leftovers();
-            remove_on_signal();
+            interrupt::remove_labs_on_signal();
         });
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let directory = place::run_directory(&format!("{}-{number}-{name}", std::process::id()))?;
+        let directory = place::run_directory(&format!("{number}-{name}"))?;
         let make = |part: &str| Netns::create(&format!("{number}-{part}"));
         let (client, gate, servers) = (make("client")?, make("gate")?, make("servers")?);
 
@@ -141,15 +139,4 @@ fn wire(a: &Netns, a_end: &str, b: &Netns, b_end: &str) -> Result<()> {
     netns::run(Command::new("ip").args(ends))?;
     ip(a, &format!("link set {a_end} up"))?;
     ip(b, &format!("link set {b_end} up"))
-}
-
-fn remove_on_signal() {
-    if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
-        thread::spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                netns::remove_own();
-                std::process::exit(128 + signal);
-            }
-        });
-    }
 }
