@@ -1,0 +1,50 @@
+//! Finds what is missing on this machine, and installs it. Costs a fraction of a second when nothing is.
+
+mod deny;
+mod kernel;
+mod packages;
+mod python;
+
+pub(crate) use deny::program as deny_program;
+
+use anyhow::{Result, bail};
+
+use crate::say;
+
+/// What is about to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// The demonstration.
+    Demo,
+    /// The end-to-end tests: more programs than the demonstration, and iptables' NAT.
+    EndToEnd,
+    /// `cargo deny`.
+    Deny,
+}
+
+/// Sees to it that what these need is there.
+///
+/// # Errors
+/// Fails, saying what to do, without root or apt-get where these are needed, when an installation fails, or when the
+/// kernel lacks something.
+pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
+    let end_to_end = needs.contains(&Need::EndToEnd);
+    if end_to_end || needs.contains(&Need::Demo) {
+        if !rustix::process::geteuid().is_root() {
+            bail!(
+                "this makes network namespaces, so it needs root. With sudo and rustup, for example:\n  \
+                 sudo -E env \"PATH=$PATH:/usr/sbin:/sbin\" cargo xtask …"
+            );
+        }
+        let mut missing = packages::missing(end_to_end);
+        missing.extend(python::missing_package());
+        packages::install(&missing, end_to_end)?;
+        python::ensure()?;
+        kernel::check(end_to_end)?;
+    }
+    if needs.contains(&Need::Deny) {
+        deny::ensure()?;
+    }
+    say::progress("all that this needs is installed");
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The Python programs (awscli, boto3, moto) in a virtual environment of their own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::{cargo, say};
+
+/// Debian's package that the system's Python lacks for making an environment, if it does.
+pub(super) fn missing_package() -> Option<&'static str> {
+    if environment().join("bin/python").exists() {
+        return None;
+    }
+    let mut python = Command::new("python3");
+    python.args(["-c", "import ensurepip, venv"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let able = python.status().is_ok_and(|status| status.success());
+    (!able).then_some("python3-venv")
+}
+
+/// Makes the environment and installs what `tests/requirements.txt` says, unless that was done already.
+pub(super) fn ensure() -> Result<()> {
+    let requirements = lab::workspace().join("tests/requirements.txt");
+    let wanted =
+        fs::read_to_string(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    // A copy of the file that the environment was made from.
+    let done = environment().join("requirements.txt");
+    let python = environment().join("bin/python");
+    if python.exists() && fs::read_to_string(&done).is_ok_and(|text| text == wanted) {
+        return Ok(());
+    }
+    say::progress("installing awscli, boto3 and moto into target/venv (pip, about half a minute)");
+    if !python.exists() {
+        cargo::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment()))?;
+    }
+    let options = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"];
+    cargo::run(Command::new(&python).args(["-m", "pip", "install"]).args(options).arg("-r").arg(&requirements))?;
+    fs::write(&done, wanted).with_context(|| format!("cannot write {}", done.display()))
+}
+
+fn environment() -> PathBuf {
+    lab::workspace().join("target/venv")
+}
