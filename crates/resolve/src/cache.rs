@@ -3,20 +3,20 @@
 //! Inputs: [`Cache::asked`] when a lookup begins, [`Cache::answered`] and [`Cache::late`] when it is over,
 //! [`Cache::poll`] when [`Cache::next_due`] has come. Outputs: [`Cache::look`], the [`Due`] actions and the snapshot.
 
+mod slot;
+
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sekisho_name::Name;
 
 use crate::answer::Answer;
-use crate::message::{MAX_ADDRESSES, Reply};
+use crate::message::Reply;
 use crate::settings::Settings;
 use crate::snapshot::{Entry, Snapshot};
+use slot::{Slot, State};
 
-/// A name is kept fresh while it was used within this time, or within its TTL where that is longer.
-const IN_USE: Duration = Duration::from_secs(60);
 /// The least time that a negative answer is kept, also one without the SOA that would say (RFC 2308 §5).
 const NEGATIVE_MIN: Duration = Duration::from_secs(1);
 
@@ -31,27 +31,6 @@ pub(crate) struct Cache {
     agenda: BTreeMap<(Instant, u64), Name>,
     tickets: u64,
     snapshot: Arc<Snapshot>,
-}
-
-struct Slot {
-    entry: Arc<Entry>,
-    state: State,
-    /// Addresses with the time at which each was last answered, the latest first.
-    seen: Vec<(IpAddr, Instant)>,
-    /// The last good answer's clamped TTL, and its end.
-    ttl: Duration,
-    expires: Instant,
-    failures: u32,
-    /// A lookup is under way.
-    asking: bool,
-    due: Option<(Instant, u64)>,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Good,
-    NotFound { until: Instant },
-    Failed { until: Instant, why: &'static str },
 }
 
 /// What is known of a name now.
@@ -85,7 +64,7 @@ impl Cache {
             return Look::Ask;
         };
         slot.entry.touch(self.snapshot.second(now));
-        if let Some(answer) = slot.entry.serving(now).filter(|_| !slot.seen.is_empty()) {
+        if let Some(answer) = slot.entry.serving(now) {
             return if now <= answer.expires { Look::Fresh(answer) } else { Look::Stale(answer) };
         }
         match slot.state {
@@ -100,9 +79,7 @@ impl Cache {
         let patience = now + self.settings.timeout;
         let Some(slot) = self.slots.get_mut(name) else { return };
         slot.asking = true;
-        let stale_ends = slot.expires + self.settings.serve_stale;
-        let due = if slot.seen.is_empty() || stale_ends <= now { stale_ends.max(patience) } else { patience };
-        self.schedule(name, due);
+        self.schedule(name, patience);
     }
 
     /// What the servers said; `None` for a family that is still being asked for while the other has addresses.
@@ -113,12 +90,13 @@ impl Cache {
         let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(second, now));
         slot.asking = false;
         let heard = [v4, v6];
+        slot.hear(&heard, now, &self.settings);
         let ttl = heard.iter().flatten().filter_map(|heard| match heard {
             Ok(Reply::Addresses { ttl, .. }) => Some(*ttl),
             _ => None,
         });
         if let Some(ttl) = ttl.min() {
-            return self.good(name, &heard, ttl, now);
+            return self.good(name, ttl, now);
         }
         match absent(&heard) {
             Ok(ttl) => self.not_found(name, ttl, now),
@@ -126,13 +104,27 @@ impl Cache {
         }
     }
 
-    /// The slower family's reply, after [`Cache::answered`] took the other's: its addresses join.
-    pub(crate) fn late(&mut self, name: &Name, heard: &Heard, now: Instant) {
-        let (Ok(Reply::Addresses { ips, .. }), Some(slot)) = (heard, self.slots.get_mut(name)) else { return };
-        if matches!(slot.state, State::Good) {
-            slot.see(ips, now, self.settings.ttl_max);
-            slot.entry.publish(slot.answer(), slot.expires);
+    /// The slower family's reply, after [`Cache::answered`] took the other's: its addresses join, a denial ends what
+    /// was known of that family, and a shorter TTL counts for both. Without effect once the servers are being asked
+    /// again, or have said something else.
+    pub(crate) fn late(&mut self, name: &Name, is_v4: bool, heard: Heard, now: Instant) {
+        let Self { slots, settings, .. } = self;
+        let Some(slot) = slots.get_mut(name).filter(|slot| matches!(slot.state, State::Good) && !slot.asking) else {
+            return;
+        };
+        let ttl = match &heard {
+            Ok(Reply::Addresses { ttl, .. }) => Some(settings.clamp(*ttl)),
+            // Of an older lookup, it might leave nothing of what a newer one has said.
+            Ok(_) if slot.has_family(!is_v4) => None,
+            _ => return,
+        };
+        slot.hear(&if is_v4 { [Some(heard), None] } else { [None, Some(heard)] }, now, settings);
+        if let Some(ttl) = ttl.filter(|ttl| now + *ttl < slot.expires) {
+            slot.fresh_for(ttl, now, settings);
         }
+        slot.publish(slot.expires);
+        let due = slot.next_due(now, settings);
+        self.schedule(name, due);
     }
 
     /// When [`Cache::poll`] is next to be called.
@@ -144,70 +136,58 @@ impl Cache {
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Due> {
         while let Some(first) = self.agenda.first_entry().filter(|first| first.key().0 <= now) {
             let name = first.remove();
-            let Some(slot) = self.slots.get_mut(&name) else { continue };
+            let Self { slots, settings, snapshot, .. } = &mut *self;
+            let Some(slot) = slots.get_mut(&name) else { continue };
             slot.due = None;
-            let dropped_at = slot.dropped_at(&self.settings);
+            let dropped_at = slot.dropped_at(settings);
             if slot.asking {
-                if !slot.seen.is_empty() && now < dropped_at {
+                if slot.has_addresses() && now < dropped_at {
                     // Until the lookup ends, however it does: that replaces what is published here.
-                    let answer = slot.serve_stale(dropped_at, dropped_at);
+                    let answer = slot.publish(dropped_at);
                     self.schedule(&name, dropped_at);
                     return Some(Due::ServeStale(name, answer));
                 }
-                self.schedule(&name, now + self.settings.timeout);
+                let later = now + settings.timeout;
+                self.schedule(&name, later);
             } else if now >= dropped_at {
                 self.drop_names(&[name]);
-            } else if !slot.seen.is_empty() && slot.in_use(self.snapshot.second(now)) {
-                return Some(Due::Refresh(name));
             } else {
-                self.schedule(&name, dropped_at);
+                if slot.forget_old(now, settings.ttl_max) {
+                    slot.publish(slot.expires);
+                }
+                if slot.again <= now && slot.has_addresses() && slot.in_use(snapshot.second(now)) {
+                    return Some(Due::Refresh(name));
+                }
+                let due = slot.next_due(now, settings);
+                self.schedule(&name, due);
             }
         }
         None
     }
 
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    fn good(&mut self, name: &Name, heard: &[Option<Heard>; 2], ttl: Duration, now: Instant) -> Look {
+    fn good(&mut self, name: &Name, ttl: Duration, now: Instant) -> Look {
         let Self { slots, settings, snapshot, .. } = self;
         let Some(slot) = slots.get_mut(name) else { return Look::Ask };
-        for (heard, is_v4) in heard.iter().zip([true, false]) {
-            match heard {
-                Some(Ok(Reply::Addresses { ips, .. })) => slot.see(ips, now, settings.ttl_max),
-                Some(Ok(Reply::NoData { .. })) => slot.seen.retain(|(ip, _)| ip.is_ipv4() != is_v4),
-                _ => {}
-            }
-        }
-        slot.ttl = ttl.max(settings.ttl_min).min(settings.ttl_max);
-        slot.expires = now + slot.ttl;
         slot.state = State::Good;
         slot.failures = 0;
-        let answer = slot.answer();
-        let fresh_name = slot.entry.answer().is_none();
-        slot.entry.publish(answer.clone(), slot.expires);
-        if fresh_name {
+        slot.fresh_for(ttl, now, settings);
+        let is_new = !slot.entry.is_published();
+        let answer = slot.publish(slot.expires);
+        if is_new {
             snapshot.insert(name, &slot.entry);
         }
-        // At 80 % of the TTL; sooner where a failing lookup would otherwise outlast what is left.
-        let lead = (slot.ttl / 5).max(settings.timeout.min(slot.ttl / 2));
-        let refresh = slot.expires - lead;
-        self.schedule(name, refresh);
+        let due = slot.next_due(now, settings);
+        self.schedule(name, due);
         Look::Fresh(answer)
     }
 
     /// RFC 8767 §4: an authoritative denial ends what was known; nothing stale is served over it.
     fn not_found(&mut self, name: &Name, ttl: Option<Duration>, now: Instant) -> Look {
         let until = now + ttl.unwrap_or(NEGATIVE_MIN).min(self.settings.negative_max).max(NEGATIVE_MIN);
-        self.snapshot.remove(std::slice::from_ref(name));
         let Some(slot) = self.slots.get_mut(name) else { return Look::NotFound };
-        // A fresh entry, for a reader may still hold the old one.
-        slot.entry = Arc::new(Entry::new(slot.entry.used()));
-        slot.seen.clear();
         slot.state = State::NotFound { until };
         slot.failures = 0;
+        self.withdraw(name);
         self.schedule(name, until);
         Look::NotFound
     }
@@ -217,17 +197,34 @@ impl Cache {
         let Some(slot) = slots.get_mut(name) else { return Look::Failed(why) };
         let (first, most) = (*settings.failure_ttl.start(), *settings.failure_ttl.end());
         let until = now + first.saturating_mul(1 << slot.failures.min(16)).min(most);
-        slot.failures += 1;
+        slot.failures = slot.failures.saturating_add(1);
         slot.state = State::Failed { until, why };
+        slot.again = until;
         let dropped_at = slot.dropped_at(settings);
-        let look = if !slot.seen.is_empty() && now < dropped_at {
+        let look = if slot.has_addresses() && now < dropped_at {
             // Long enough for the next attempt to run into its own patience: readers never wait in between.
-            Look::Stale(slot.serve_stale((until + settings.timeout * 2).max(slot.expires), dropped_at))
+            let serves = (until + settings.timeout * 2).max(slot.expires).min(dropped_at);
+            Look::Stale(slot.publish(serves))
         } else {
             Look::Failed(why)
         };
-        self.schedule(name, until);
+        let due = slot.next_due(now, settings);
+        if !slot.has_addresses() {
+            self.withdraw(name);
+        }
+        self.schedule(name, due);
         look
+    }
+
+    /// Takes a name's addresses from the readers.
+    fn withdraw(&mut self, name: &Name) {
+        let Some(slot) = self.slots.get_mut(name) else { return };
+        slot.forget();
+        if slot.entry.is_published() {
+            self.snapshot.remove(std::slice::from_ref(name));
+            // A fresh entry, for a reader may still hold the old one.
+            slot.entry = Arc::new(Entry::new(slot.entry.used()));
+        }
     }
 
     fn schedule(&mut self, name: &Name, due: Instant) {
@@ -245,7 +242,7 @@ impl Cache {
             return;
         }
         let mut oldest: Vec<_> =
-            self.slots.iter().map(|(name, slot)| (!slot.seen.is_empty(), slot.entry.used(), name.clone())).collect();
+            self.slots.iter().map(|(name, slot)| (slot.has_addresses(), slot.entry.used(), name.clone())).collect();
         let count = (oldest.len() / 16).max(1).min(oldest.len());
         if count < oldest.len() {
             oldest.select_nth_unstable(count);
@@ -262,55 +259,6 @@ impl Cache {
             }
         }
         self.snapshot.remove(names);
-    }
-}
-
-impl Slot {
-    fn new(second: u32, now: Instant) -> Self {
-        Self {
-            entry: Arc::new(Entry::new(second)),
-            state: State::Failed { until: now, why: "" },
-            seen: Vec::new(),
-            ttl: Duration::ZERO,
-            expires: now,
-            failures: 0,
-            asking: false,
-            due: None,
-        }
-    }
-
-    fn see(&mut self, ips: &[IpAddr], now: Instant, keep: Duration) {
-        self.seen.retain(|(ip, last)| !ips.contains(ip) && now.saturating_duration_since(*last) <= keep);
-        self.seen.splice(0..0, ips.iter().map(|ip| (*ip, now)));
-        self.seen.truncate(MAX_ADDRESSES);
-    }
-
-    fn answer(&self) -> Arc<Answer> {
-        let addresses = self.seen.iter().map(|(ip, _)| *ip).collect();
-        Arc::new(Answer { addresses, expires: self.expires })
-    }
-
-    /// Lets readers serve the old answer until `until`, at most until `limit`.
-    fn serve_stale(&self, until: Instant, limit: Instant) -> Arc<Answer> {
-        let answer = self.answer();
-        self.entry.publish(answer.clone(), until.min(limit));
-        answer
-    }
-
-    /// When nothing of the slot is worth keeping any longer, unless it is asked for before.
-    fn dropped_at(&self, settings: &Settings) -> Instant {
-        match self.state {
-            _ if !self.seen.is_empty() => self.expires + settings.serve_stale,
-            State::NotFound { until } => until,
-            // Kept a while longer, for a failure that comes again is kept longer.
-            State::Failed { until, .. } => until + *settings.failure_ttl.end(),
-            State::Good => self.expires,
-        }
-    }
-
-    fn in_use(&self, second: u32) -> bool {
-        let unused = Duration::from_secs(second.saturating_sub(self.entry.used()).into());
-        unused <= IN_USE.max(self.ttl)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sekisho_name::Name;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -22,6 +22,8 @@ const LOOKUPS: usize = 128;
 const LOOKUP_QUEUE: usize = 4096;
 /// Early refreshes at one time: apart, so that a flood of new names cannot let the names in use run out.
 const REFRESHES: usize = 32;
+/// How often callers that have left are looked for while too many wait: each look goes over all of them.
+const LEAVERS: Duration = Duration::from_millis(100);
 
 /// A connection that waits for a name.
 pub(crate) struct Request {
@@ -44,6 +46,8 @@ pub(crate) struct Driver {
     running: HashMap<Name, Running>,
     waiters: usize,
     max_waiters: usize,
+    /// When callers that have left were last looked for.
+    counted: Option<Instant>,
     demand: Arc<Semaphore>,
     refresh: Arc<Semaphore>,
     events: mpsc::Sender<Event>,
@@ -65,6 +69,7 @@ pub(crate) async fn run(settings: Settings, shared: Arc<Shared>, mut requests: m
         shared,
         running: HashMap::new(),
         waiters: 0,
+        counted: None,
         demand: Arc::new(Semaphore::new(LOOKUPS)),
         refresh: Arc::new(Semaphore::new(REFRESHES)),
         events,
@@ -92,7 +97,7 @@ impl Driver {
     fn request(&mut self, request: Request, now: Instant) {
         let Request { name, reply } = request;
         let known = match self.cache.look(&name, now) {
-            Look::Ask => return self.wait(name, reply, now),
+            Look::Ask => return self.wait(&name, reply, now),
             Look::Fresh(answer) => Ok(Resolved { answer, source: Source::Cache }),
             Look::Stale(answer) => Ok(Resolved { answer, source: Source::Stale }),
             Look::NotFound => Err(ResolveError::NotFound),
@@ -103,11 +108,11 @@ impl Driver {
     }
 
     /// Joins the lookup of `name`, beginning it if there is none.
-    fn wait(&mut self, name: Name, reply: oneshot::Sender<Result<Resolved, ResolveError>>, now: Instant) {
+    fn wait(&mut self, name: &Name, reply: oneshot::Sender<Result<Resolved, ResolveError>>, now: Instant) {
         if self.waiters >= self.max_waiters {
-            self.forget_who_left();
+            self.forget_who_left(now);
         }
-        let is_new = !self.running.contains_key(&name);
+        let is_new = !self.running.contains_key(name);
         if self.waiters >= self.max_waiters || (is_new && self.running.len() >= LOOKUPS + LOOKUP_QUEUE) {
             let _ = reply.send(Err(ResolveError::Overloaded));
             return;
@@ -116,7 +121,7 @@ impl Driver {
         if is_new {
             self.begin(name.clone(), self.demand.clone(), now);
         }
-        if let Some(running) = self.running.get_mut(&name) {
+        if let Some(running) = self.running.get_mut(name) {
             running.waiters.push(reply);
         }
     }
@@ -131,7 +136,7 @@ impl Driver {
     fn event(&mut self, event: Event, now: Instant) {
         let (name, v4, v6) = match event {
             Event::Answered { name, v4, v6 } => (name, v4, v6),
-            Event::Late { name, heard } => return self.cache.late(&name, &heard, now),
+            Event::Late { name, is_v4, heard } => return self.cache.late(&name, is_v4, heard, now),
         };
         let (result, outcome) = match self.cache.answered(&name, v4, v6, now) {
             Look::Fresh(answer) => (LookupResult::Ok, Ok(Resolved { answer, source: Source::Query })),
@@ -177,7 +182,11 @@ impl Driver {
         }
     }
 
-    fn forget_who_left(&mut self) {
+    fn forget_who_left(&mut self, now: Instant) {
+        if self.counted.is_some_and(|counted| now < counted + LEAVERS) {
+            return;
+        }
+        self.counted = Some(now);
         for running in self.running.values_mut() {
             running.waiters.retain(|waiter| !waiter.is_closed());
         }

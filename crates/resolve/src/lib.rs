@@ -66,7 +66,8 @@ impl Resolver {
         Self::start_inner(settings, Some(observer))
     }
 
-    fn start_inner(mut settings: Settings, observer: Option<Arc<dyn Observer>>) -> Result<Self, StartError> {
+    fn start_inner(settings: Settings, observer: Option<Arc<dyn Observer>>) -> Result<Self, StartError> {
+        let mut settings = settings.bounded();
         if settings.servers.is_empty() {
             settings.servers = system_servers()?;
         }

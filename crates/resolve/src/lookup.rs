@@ -21,7 +21,7 @@ pub(crate) enum Event {
     /// The answer; a family that is `None` follows as [`Event::Late`].
     Answered { name: Name, v4: Option<Heard>, v6: Option<Heard> },
     /// The slower family.
-    Late { name: Name, heard: Heard },
+    Late { name: Name, is_v4: bool, heard: Heard },
 }
 
 /// Asks for both families of `name` once `permits` lets it, and reports to `events`.
@@ -47,16 +47,16 @@ pub(crate) async fn run(name: Name, upstream: Arc<Upstream>, permits: Arc<Semaph
     } else {
         v6 = timeout(patience, &mut aaaa).await.ok();
     }
-    let (a_late, aaaa_late) = (v4.is_none(), v6.is_none());
+    let (is_v4, is_v6) = (v4.is_none(), v6.is_none());
     if events.send(Event::Answered { name: name.clone(), v4, v6 }).await.is_err() {
         return;
     }
-    let heard = match (a_late, aaaa_late) {
+    let heard = match (is_v4, is_v6) {
         (true, _) => a.await,
         (_, true) => aaaa.await,
         _ => return,
     };
-    let _ = events.send(Event::Late { name, heard }).await;
+    let _ = events.send(Event::Late { name, is_v4, heard }).await;
 }
 
 fn has_addresses(heard: Option<&Heard>) -> bool {

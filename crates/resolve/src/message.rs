@@ -41,6 +41,9 @@ pub(crate) fn question(name: &Name, family: RecordType, edns: bool) -> DnsReques
 /// # Errors
 /// What is wrong with the reply, or the failure that it reports; another server may know better.
 pub(crate) fn read(message: &Message, name: &Name, family: RecordType) -> Result<Reply, &'static str> {
+    if message.truncation {
+        return Err("truncated");
+    }
     match message.queries.as_slice() {
         [query] if query.name() == name && query.query_type() == family && query.query_class() == DNSClass::IN => {}
         _ => return Err("the reply is to another question"),
@@ -58,18 +61,19 @@ pub(crate) fn read(message: &Message, name: &Name, family: RecordType) -> Result
             RData::AAAA(aaaa) if family == RecordType::AAAA => IpAddr::V6(aaaa.0),
             _ => continue,
         };
+        ttl = ttl.min(seconds(record.ttl));
         if ips.len() < MAX_ADDRESSES && !ips.contains(&ip) {
             ips.push(ip);
-            ttl = ttl.min(seconds(record.ttl));
         }
     }
+    let negative_ttl = negative_ttl(&message.authorities, end);
     if !exists {
-        return Ok(Reply::NoName { ttl: negative_ttl(message) });
+        return Ok(Reply::NoName { ttl: negative_ttl });
     }
     if !ips.is_empty() {
         return Ok(Reply::Addresses { ips, ttl });
     }
-    match negative_ttl(message) {
+    match negative_ttl {
         Some(ttl) => Ok(Reply::NoData { ttl: Some(ttl) }),
         None if hops > 0 => Ok(Reply::Follow { target: end.clone(), hops, ttl }),
         // RFC 2308 §2.2: NS records without a SOA are a referral, which says nothing of the name.
@@ -98,12 +102,18 @@ fn answers_for<'a>(answers: &'a [Record], name: &Name) -> impl Iterator<Item = &
     answers.iter().filter(move |record| record.dns_class == DNSClass::IN && record.name == *name)
 }
 
-/// For how long "there is none" holds: the lesser of the SOA's TTL and its minimum (RFC 2308 §5).
-fn negative_ttl(message: &Message) -> Option<Duration> {
-    message.authorities.iter().find_map(|record| match &record.data {
+/// For how long "there is none" holds: the lesser of the TTL and the minimum of the SOA (RFC 2308 §5), which is that
+/// of a zone that `name` is in.
+fn negative_ttl(authorities: &[Record], name: &Name) -> Option<Duration> {
+    let above = authorities.iter().filter(|record| record.dns_class == DNSClass::IN && record.name.zone_of(name));
+    above.filter_map(soa_ttl).min()
+}
+
+fn soa_ttl(record: &Record) -> Option<Duration> {
+    match &record.data {
         RData::SOA(soa) => Some(seconds(record.ttl).min(seconds(soa.minimum))),
         _ => None,
-    })
+    }
 }
 
 /// RFC 2181 §8: a TTL with its top bit set is zero.

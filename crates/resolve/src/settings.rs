@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Settings {
     /// Servers to ask, in order of preference; empty means the system's `resolv.conf`.
     pub servers: Vec<SocketAddr>,
-    /// The shortest time an answer is kept, whatever its TTL says.
+    /// The shortest time an answer is kept, whatever its TTL says; at least 100 ms.
     pub ttl_min: Duration,
     /// The longest; also for how long an address that was once answered stays among a name's addresses.
     pub ttl_max: Duration,
@@ -29,6 +29,32 @@ pub struct Settings {
     pub max_names: usize,
     /// Callers waiting for an answer at one time; beyond it, [`crate::ResolveError::Overloaded`].
     pub max_waiters: usize,
+}
+
+/// The least `ttl_min`: below it, a record without a TTL would be asked for without a rest.
+const TTL_FLOOR: Duration = Duration::from_millis(100);
+/// The most of any time: far enough, and no sum of them overflows.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+impl Settings {
+    /// The same with every value inside the bounds within which the resolver works.
+    pub(crate) fn bounded(mut self) -> Self {
+        for time in [&mut self.ttl_max, &mut self.serve_stale, &mut self.negative_max, &mut self.timeout] {
+            *time = (*time).min(LONGEST);
+        }
+        self.ttl_max = self.ttl_max.max(TTL_FLOOR);
+        self.ttl_min = self.ttl_min.clamp(TTL_FLOOR, self.ttl_max);
+        let (first, most) = self.failure_ttl.into_inner();
+        let most = most.min(LONGEST);
+        self.failure_ttl = first.min(most)..=most;
+        self.max_names = self.max_names.max(1);
+        self
+    }
+
+    /// A record's TTL as it is kept.
+    pub(crate) fn clamp(&self, ttl: Duration) -> Duration {
+        ttl.max(self.ttl_min).min(self.ttl_max)
+    }
 }
 
 impl Default for Settings {

@@ -143,9 +143,9 @@ impl Entry {
         }
     }
 
-    /// The last answer, whether it may be served or not.
-    pub(crate) fn answer(&self) -> Option<Arc<Answer>> {
-        self.view.load().as_ref().map(|view| view.answer.clone())
+    /// Whether it has ever had an answer, that may be served or not.
+    pub(crate) fn is_published(&self) -> bool {
+        self.view.load().is_some()
     }
 
     pub(crate) fn publish(&self, answer: Arc<Answer>, until: Instant) {

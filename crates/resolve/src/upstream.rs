@@ -151,12 +151,13 @@ impl Server {
         if !response.truncation {
             return Ok(response);
         }
+        // It owns the connection's task, so it stays until the answer is there.
+        let provider = TokioRuntimeProvider::default();
         let over_tcp = async {
-            let tcp = TcpClientStream::exchange(self.address, None, limit, None, TokioRuntimeProvider::default());
+            let tcp = TcpClientStream::exchange(self.address, None, limit, None, provider.clone());
             tcp.await?.send(question).first_answer().await
         };
-        let response = timeout(limit, over_tcp).await.map_err(|_| "timeout over TCP")?.map_err(|e| transport(&e))?;
-        if response.truncation { Err("truncated over TCP") } else { Ok(response) }
+        timeout(limit, over_tcp).await.map_err(|_| "timeout over TCP")?.map_err(|e| transport(&e))
     }
 }
 
