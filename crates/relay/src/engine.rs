@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::listen::{BindError, bind};
 use crate::metrics::Metrics;
 use crate::own::OwnSockets;
 use crate::policy_store::PolicyStore;
+use crate::recent::Recent;
 use crate::record::AccessLog;
 use crate::settings::Settings;
 use crate::worker;
@@ -33,6 +34,8 @@ pub struct Shared {
     pub caps: Arc<Caps>,
     /// What is never dialled because it is this process.
     pub own: OwnSockets,
+    /// What was refused lately.
+    pub recent: Recent,
 }
 
 /// What the workers are to do.
@@ -79,6 +82,8 @@ impl Sockets {
 pub struct Engine {
     caps: Arc<Caps>,
     phase: watch::Sender<Phase>,
+    /// Held by each worker while it runs.
+    running: Weak<()>,
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -88,17 +93,21 @@ impl Engine {
         let (phase, receiver) = watch::channel(Phase::Serve);
         let workers = sockets.0.first().map_or(0, Vec::len);
         let mut rows: Vec<_> = sockets.0.into_iter().map(Vec::into_iter).collect();
+        let token = Arc::new(());
+        let running = Arc::downgrade(&token);
         let threads = (0..workers)
             .map(|number| {
                 let listeners = rows.iter_mut().filter_map(Iterator::next).collect();
                 let (shared, shard, phase) = (Arc::clone(shared), metrics.shard(), receiver.clone());
-                std::thread::Builder::new()
-                    .name(format!("worker-{number}"))
-                    .spawn(move || worker::run(shared, shard, listeners, phase))
+                let token = Arc::clone(&token);
+                std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                    let _running = token;
+                    worker::run(number, shared, shard, listeners, phase)
+                })
             })
             .collect::<io::Result<_>>()
             .map_err(StartError::Worker)?;
-        Ok(Self { caps: Arc::clone(&shared.caps), phase, threads })
+        Ok(Self { caps: Arc::clone(&shared.caps), phase, running, threads })
     }
 
     /// Connections that are open.
@@ -116,15 +125,17 @@ impl Engine {
         self.phase.send_replace(Phase::Drain);
     }
 
-    /// Waits until the last connection has ended, for at most `patience`. Answers how many are left.
+    /// Waits until every worker has taken what was queued and its last connection has ended, for at most `patience`.
     ///
     /// Cancellation safe: it only looks.
-    pub async fn drained(&self, patience: Duration) -> usize {
-        let deadline = tokio::time::Instant::now() + patience;
-        while self.threads.iter().any(|thread| !thread.is_finished()) && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    pub fn drained(&self, patience: Duration) -> impl Future<Output = ()> + use<> {
+        let running = Weak::clone(&self.running);
+        async move {
+            let deadline = tokio::time::Instant::now() + patience;
+            while running.strong_count() > 0 && tokio::time::Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
-        self.active()
     }
 
     /// Ends every connection that is left and waits for the workers. Each connection has its record when this returns.

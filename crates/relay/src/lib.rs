@@ -1,6 +1,10 @@
 //! sekisho: a transparent, SNI-inspecting TLS passthrough gateway.
 
 mod accept;
+mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
 mod connection;
 mod decide;
 mod destination;
@@ -16,6 +20,7 @@ pub mod outcome;
 pub mod own;
 pub mod policy_store;
 pub mod reason;
+pub mod recent;
 pub mod record;
 pub mod settings;
 mod sniff;

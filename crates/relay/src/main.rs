@@ -1,1 +1,5 @@
-fn main() {}
+//! The `sekisho` program: see [`sekisho::cli`].
+
+fn main() -> std::process::ExitCode {
+    sekisho::cli::main()
+}

@@ -31,6 +31,8 @@ const PIPES: usize = 16;
 /// What a worker's connections share, on one thread.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    /// Its number among the workers.
+    index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) tools: Tools,
     pub(crate) failures: Failures,
@@ -60,6 +62,7 @@ pub(crate) struct Entry {
 
 /// Runs a worker until the engine tells it to end and its connections have.
 pub(crate) fn run(
+    index: usize,
     shared: Arc<Shared>,
     shard: Arc<Shard>,
     listeners: Vec<TcpListener>,
@@ -67,7 +70,7 @@ pub(crate) fn run(
 ) -> std::io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     LocalSet::new().block_on(&runtime, async move {
-        let worker = Rc::new(Worker::new(shared, shard));
+        let worker = Rc::new(Worker::new(index, shared, shard));
         let mut acceptors = JoinSet::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -79,9 +82,10 @@ pub(crate) fn run(
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, shard: Arc<Shard>) -> Self {
+    fn new(index: usize, shared: Arc<Shared>, shard: Arc<Shard>) -> Self {
         let settings::Limits { hello_handshake, hello_raw, .. } = shared.settings.limits;
         Self {
+            index,
             hello_limits: sekisho_peek::tls::Limits { handshake: hello_handshake, raw: hello_raw },
             shared,
             tools: Tools::new(PIPES),
@@ -208,6 +212,7 @@ impl Entry {
         let outcome = self.open.record();
         self.worker.shard.closed(&outcome);
         self.worker.shared.policy.current().count(&outcome);
+        self.worker.shared.recent.note(self.worker.index, &outcome);
         self.worker.shared.log.record(Event::Close(Box::new(outcome)));
     }
 }

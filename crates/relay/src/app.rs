@@ -1,0 +1,252 @@
+//! A node's life: settings → policy → sockets → resolver → workers → signals → lame duck → drain.
+
+mod descriptors;
+mod keeper;
+mod node;
+mod systemd;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sekisho_policy::Diagnostics;
+use sekisho_resolve::Resolver;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{self, Surface};
+use crate::config::Config;
+use crate::engine::{self, Engine, Shared, Sockets};
+use crate::limits::Caps;
+use crate::listen::{self, BindError};
+use crate::metrics::Metrics;
+use crate::own::OwnSockets;
+use crate::policy_store::PolicyStore;
+use crate::recent::Recent;
+use crate::record::AccessLog;
+use crate::settings::Settings;
+
+use keeper::Keeper;
+pub use node::{Node, Stage};
+
+/// Why a node did not start, or ended otherwise than it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// `sekisho.yaml` is faulty.
+    #[error("the configuration is faulty")]
+    Config(Box<Diagnostics>),
+    /// The policy is faulty.
+    #[error("the policy is faulty")]
+    Policy(Box<Diagnostics>),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The access log cannot be written.
+    #[error("cannot open the access log {path}")]
+    AccessLog {
+        /// Its path.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The resolver did not start.
+    #[error(transparent)]
+    Resolver(#[from] sekisho_resolve::StartError),
+    /// The workers did not start.
+    #[error(transparent)]
+    Engine(#[from] engine::StartError),
+    /// The main thread's runtime could not be made.
+    #[error("cannot start the main thread's runtime")]
+    Runtime(#[source] io::Error),
+    /// A worker ended by itself.
+    #[error("a worker thread ended by itself; its connections are lost, and this process with them")]
+    WorkerLost,
+    /// The process was told to end and did, but not every record reached the access log.
+    #[error("not every record reached the access log")]
+    RecordsLost,
+}
+
+/// Serves until told to stop. Blocks; prints nothing but the operator's log.
+///
+/// # Errors
+/// [`RunError`] says why it could not start, or what went wrong at its end.
+pub fn run(path: &Path) -> Result<(), RunError> {
+    let Config { settings, faults, .. } = Config::load(path);
+    let Some(settings) = settings else { return Err(RunError::Config(Box::new(faults))) };
+    start_log(&settings);
+    if faults.warnings() > 0 {
+        tracing::warn!("the configuration has warnings:\n{}", faults.human());
+    }
+    descriptors::raise(&settings.limits);
+    let (policy, warnings) =
+        PolicyStore::open(&settings.policy).map_err(|faults| RunError::Policy(Box::new(faults)))?;
+    if warnings.warnings() > 0 {
+        tracing::warn!("the policy has warnings:\n{}", warnings.human());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
+    runtime.block_on(serve(settings, Arc::new(policy)))
+}
+
+async fn serve(settings: Settings, policy: Arc<PolicyStore>) -> Result<(), RunError> {
+    let sockets = Sockets::bind(&settings)?;
+    let admin = settings.admin.as_ref().map(|admin| listen_one(admin.bind)).transpose()?;
+    let health = settings.health.map(listen_one).transpose()?;
+    let bound = |socket: &Option<tokio::net::TcpListener>| socket.as_ref().and_then(|s| s.local_addr().ok());
+    let (admin_at, health_at) = (bound(&admin), bound(&health));
+    let listening = sockets.addresses();
+    let own = OwnSockets::new(listening.iter().copied().chain(admin_at).chain(health_at));
+
+    let metrics = Metrics::new(&settings);
+    let resolver = Resolver::start_observed(resolver_settings(&settings), metrics.dns_observer())?;
+    let digest = policy.current().policy.digest().to_owned();
+    let log = AccessLog::start(&settings, &digest).map_err(|source| {
+        let path = settings.access_log.as_ref().and_then(|log| log.path.as_ref());
+        RunError::AccessLog { path: path.map_or("-".to_owned(), |path| path.display().to_string()), source }
+    })?;
+    // From here on the kernel's own signals reach the loop below, so nothing that was begun is cut short.
+    let signals = Signals::new().map_err(RunError::Runtime)?;
+    let caps = Caps::new(settings.limits);
+    let recent = Recent::new(settings.threads);
+    let shared = Arc::new(Shared { settings, policy, resolver, log, caps, own, recent });
+    let node = Arc::new(Node::new(Arc::clone(&shared), metrics, listening.clone()));
+    let engine = Engine::start(&shared, node.metrics(), sockets)?;
+    for (socket, surface) in [(admin, Surface::Admin), (health, Surface::Health)] {
+        if let Some(socket) = socket {
+            tokio::spawn(admin::serve(socket, Arc::clone(&node), surface));
+        }
+    }
+    let keeper = Keeper::start(Arc::clone(&shared)).map_err(RunError::Runtime)?;
+
+    for (listener, address) in shared.settings.listeners.iter().zip(&listening) {
+        tracing::info!(listener = %listener.name, %address, destination = ?listener.destination, "listening");
+    }
+    let servers = shared.resolver.servers().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    tracing::info!(admin = ?admin_at, health = ?health_at, dns = %servers, digest = %digest, "sekisho serves");
+    Running { node, engine, keeper, signals }.until_told().await
+}
+
+/// Everything that runs, until it is told to end.
+struct Running {
+    node: Arc<Node>,
+    engine: Engine,
+    keeper: Keeper,
+    signals: Signals,
+}
+
+impl Running {
+    async fn until_told(mut self) -> Result<(), RunError> {
+        systemd::ready(&self.node);
+        let told = self.attend(std::future::pending::<()>()).await;
+        let healthy = !matches!(told, Told::WorkerLost);
+        let shutdown = self.node.shared().settings.shutdown;
+        if healthy {
+            // The balancer has to see that this node is not ready before it stops taking what the balancer still sends.
+            tracing::info!(lame_duck = ?shutdown.lame_duck, "told to stop: not ready, still accepting");
+            self.node.enter(Stage::LameDuck);
+            systemd::stopping();
+            self.attend(tokio::time::sleep(shutdown.lame_duck)).await;
+            self.engine.stop_accepting();
+            self.node.enter(Stage::Draining);
+            tracing::info!(drain = ?shutdown.drain, open = self.engine.active(), "no longer accepting");
+            let drained = self.engine.drained(shutdown.drain);
+            self.attend(drained).await;
+        }
+        let left = self.engine.active();
+        if left > 0 {
+            tracing::warn!(left, "connections are cut");
+        }
+        self.engine.abort();
+        self.keeper.stop();
+        let written = self.node.shared().log.finish();
+        tracing::info!("ended");
+        match (healthy, written) {
+            (false, _) => Err(RunError::WorkerLost),
+            (true, false) => Err(RunError::RecordsLost),
+            (true, true) => Ok(()),
+        }
+    }
+
+    /// Attends to signals until `done`, or until told to stop (once more).
+    async fn attend<F: Future>(&mut self, done: F) -> Told {
+        let mut done = std::pin::pin!(done);
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            tokio::select! {
+                _ = &mut done => return Told::Done,
+                _ = self.signals.stop.recv() => return Told::Stop,
+                _ = self.signals.interrupt.recv() => return Told::Stop,
+                _ = self.signals.reload.recv() => {
+                    systemd::reloading();
+                    self.keeper.reload().await;
+                    systemd::ready(&self.node);
+                }
+                _ = self.signals.reopen.recv() => self.node.shared().log.reopen(),
+                _ = second.tick() => {
+                    if self.node.stage() != Stage::Draining && !self.engine.healthy() {
+                        return Told::WorkerLost;
+                    }
+                    systemd::alive();
+                }
+            }
+        }
+    }
+}
+
+/// Why attending ended.
+enum Told {
+    Done,
+    Stop,
+    WorkerLost,
+}
+
+struct Signals {
+    stop: Signal,
+    interrupt: Signal,
+    reload: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            stop: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+fn listen_one(address: std::net::SocketAddr) -> Result<tokio::net::TcpListener, BindError> {
+    let refused = |source| BindError::Refused { address, source };
+    let mut sockets = listen::bind(address, 1)?;
+    let socket = sockets.pop().ok_or_else(|| refused(io::ErrorKind::NotFound.into()))?;
+    tokio::net::TcpListener::from_std(socket).map_err(refused)
+}
+
+/// The resolver's settings: what the file says, and the resolver's own defaults for the rest.
+pub(crate) fn resolver_settings(settings: &Settings) -> sekisho_resolve::Settings {
+    let dns = &settings.dns;
+    sekisho_resolve::Settings {
+        servers: dns.servers.clone(),
+        ttl_min: dns.ttl_min,
+        ttl_max: dns.ttl_max,
+        serve_stale: dns.serve_stale,
+        ..sekisho_resolve::Settings::default()
+    }
+}
+
+/// The operator's log, on stderr: this program's own words at the level of the file, other libraries' warnings.
+fn start_log(settings: &Settings) {
+    use std::io::IsTerminal;
+    let level = settings.log.level;
+    let filter = tracing_subscriber::EnvFilter::new(format!("warn,sekisho={level},sekisho_resolve={level}"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let result = if settings.log.json {
+        log.json().flatten_event(true).try_init()
+    } else {
+        log.with_ansi(io::stderr().is_terminal()).try_init()
+    };
+    // Only a second node in one process, as in tests, finds a log there already.
+    drop(result);
+}

@@ -1,0 +1,181 @@
+//! The commands.
+
+mod check;
+mod explain;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use sekisho_policy::Diagnostics;
+
+use crate::app::{self, RunError};
+
+/// A transparent gate for TLS: it reads the name in the ClientHello, decides on it by a reviewed policy, resolves it
+/// itself, and relays bytes that it never decrypts.
+#[derive(Debug, Parser)]
+#[command(name = "sekisho", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop (SIGTERM); SIGHUP reloads the policy, SIGUSR1 reopens the access log
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+    /// Look for faults in the configuration and the policy: all of them at once
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// How the faults are printed
+        #[arg(long, value_enum, default_value_t)]
+        format: CheckFormat,
+        /// Fail on warnings too
+        #[arg(long, value_name = "WHAT")]
+        deny: Option<Deny>,
+    },
+    /// Say which rule allows a host, or why it is refused and what to change
+    Explain(explain::Arguments),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The node's configuration
+    #[arg(long = "config", short = 'c', value_name = "FILE", default_value = "sekisho.yaml")]
+    path: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum CheckFormat {
+    /// For a person
+    #[default]
+    Human,
+    /// One JSON object
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// Workflow commands, which a code host shows beside the line
+    Github,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Deny {
+    /// Warnings count as errors
+    Warnings,
+}
+
+/// What a command came to: exit status 0, or 1 when the thing checked is wrong. Bad usage is 2, by the argument parser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    Right,
+    Wrong,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run { config } => run(&config),
+        Command::Check { config, format, deny } => check::check(&config.path, format, deny.is_some()),
+        Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sekisho", &mut script);
+            print(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            rendered.and_then(|()| print(&page))
+        }
+    };
+    match done {
+        Ok(Done::Right) => ExitCode::SUCCESS,
+        Ok(Done::Wrong) => ExitCode::FAILURE,
+        // Whoever read the output has enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &ConfigFile) -> io::Result<Done> {
+    match app::run(&config.path) {
+        Ok(()) => Ok(Done::Right),
+        Err(RunError::Config(faults) | RunError::Policy(faults)) => {
+            complain(&faults.human());
+            Ok(Done::Wrong)
+        }
+        Err(error) => {
+            let mut text = format!("error: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                text.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
+            complain(&text);
+            Ok(Done::Wrong)
+        }
+    }
+}
+
+/// Writes a result to stdout.
+fn print(bytes: &[u8]) -> io::Result<Done> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()?;
+    Ok(Done::Right)
+}
+
+/// Writes to stderr; when that is gone there is nobody to tell.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}
+
+/// Prints faults for a person and answers whether there was an error among them.
+fn complain_of(faults: &Diagnostics) -> Done {
+    if !faults.is_empty() {
+        complain(&faults.human());
+    }
+    if faults.errors() > 0 { Done::Wrong } else { Done::Right }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contracts_commands_are_understood() {
+        for line in [
+            "sekisho run --config sekisho.yaml",
+            "sekisho check --config sekisho.yaml --format json --deny warnings",
+            "sekisho check --config sekisho.yaml --format sarif",
+            "sekisho check --config sekisho.yaml --format github",
+            "sekisho explain --config s.yaml a.example --from 10.0.0.1 --port 443 --at 2027-01-01 --protocol connect",
+            "sekisho completions bash",
+            "sekisho man",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        let wrong = Cli::try_parse_from(["sekisho", "check", "--format", "xml"]).unwrap_err();
+        assert_eq!(wrong.exit_code(), 2);
+    }
+}

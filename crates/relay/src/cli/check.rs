@@ -1,0 +1,54 @@
+//! `sekisho check`: every fault of the configuration and of the policy with all its files.
+
+use std::io;
+use std::path::Path;
+
+use sekisho_policy::{Diagnostic, Diagnostics, Policy};
+
+use super::{CheckFormat, Done, print};
+use crate::config::Config;
+use crate::settings::{Destination, Settings};
+
+pub(super) fn check(path: &Path, format: CheckFormat, deny_warnings: bool) -> io::Result<Done> {
+    let Config { settings, policy, mut faults } = Config::load(path);
+    let mut good = String::new();
+    if let Some(settings) = &settings {
+        warn_of_balancers(settings, &mut faults);
+    }
+    if let Some(policy) = policy {
+        match Policy::load(&policy, unix_now()) {
+            Ok(loaded) => {
+                let (rules, digest) = (loaded.policy.rules().len(), loaded.policy.digest());
+                good = format!("{}: {rules} rules, digest {digest}\n", policy.display());
+                faults.extend(loaded.warnings);
+            }
+            Err(found) => faults.extend(found),
+        }
+    }
+    let wrong = faults.errors() > 0 || (deny_warnings && faults.warnings() > 0);
+    let text = match format {
+        CheckFormat::Human if faults.is_empty() => format!("no faults\n{good}"),
+        CheckFormat::Human if faults.errors() == 0 => format!("{}{good}", faults.human()),
+        CheckFormat::Human => faults.human(),
+        CheckFormat::Json => format!("{:#}\n", faults.json()),
+        CheckFormat::Sarif => format!("{:#}\n", faults.json()),
+        CheckFormat::Github => faults.human(),
+    };
+    print(text.as_bytes())?;
+    Ok(if wrong { Done::Wrong } else { Done::Right })
+}
+
+/// A listener that is dialled itself and reads no PROXY header has one client only.
+fn warn_of_balancers(settings: &Settings, faults: &mut Diagnostics) {
+    for listener in settings.listeners.iter().filter(|listener| listener.destination != Destination::Redirect) {
+        let name = &listener.name;
+        let fault = Diagnostic::warning("balancer-is-client", format!("the only client of listener `{name}` is its balancer"))
+            .help("`clients` of rules and `limits.connections_per_client` mean the balancer here: leave `clients` out, and raise that limit");
+        faults.push(fault);
+    }
+}
+
+/// Seconds since 1970, UTC.
+pub(super) fn unix_now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}

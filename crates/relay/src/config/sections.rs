@@ -1,0 +1,176 @@
+//! Everything but the listeners: each section has its keys, its bounds and its defaults in one place.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use sekisho_policy::Diagnostic;
+use sekisho_policy::document::Fields;
+
+use super::Builder;
+use super::values::is_word;
+use crate::settings::{AccessFormat, AccessLog, Admin, Dns, Limits, Log, Shutdown, Timeouts};
+
+pub(super) const DNS: &[&str] = &["servers", "ttl", "serve_stale"];
+pub(super) const TTL: &[&str] = &["min", "max"];
+pub(super) const LIMITS: &[&str] =
+    &["connections", "connections_per_client", "undecided", "hello_handshake", "hello_raw"];
+pub(super) const TIMEOUTS: &[&str] = &["hello", "connect", "idle", "half_closed"];
+pub(super) const ACCESS_LOG: &[&str] = &["path", "format", "queue"];
+pub(super) const ADMIN: &[&str] = &["bind", "allow"];
+pub(super) const HEALTH: &[&str] = &["bind"];
+pub(super) const HEALTH_KEY: &str = "health";
+pub(super) const LOG: &[&str] = &["level", "format"];
+pub(super) const SHUTDOWN: &[&str] = &["lame_duck", "drain"];
+
+const ADMIN_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 3600;
+const WEEK: u64 = 7 * 24 * HOUR;
+/// A deadline shorter than this refuses honest peers on a busy network.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+impl Builder<'_, '_> {
+    pub(super) fn dns(&mut self, fields: &Fields<'_>) -> Dns {
+        let section = self.section(fields, "dns", DNS);
+        let mut servers = Vec::new();
+        if let Some(node) = section.and_then(|section| section.get("servers")) {
+            for item in self.reader.list(node, "a list of DNS servers").unwrap_or_default() {
+                servers.extend(self.reader.parsed::<Server>(item, "bad-address", "a DNS server", "10.0.0.2:53"));
+            }
+            if servers.is_empty() || servers.len() > 8 {
+                let fault = Diagnostic::error("dns-server-count", format!("`servers` lists {}", servers.len()));
+                self.reader.push(fault.help("list 1 to 8, or remove `servers` to use the system's"), node.span);
+            }
+        }
+        let ttl = section.and_then(|section| self.section(&section, "ttl", TTL));
+        let ttl_min = self.duration_at(ttl.as_ref(), "min", s(0)..=s(HOUR), s(5));
+        let ttl_max = self.duration_at(ttl.as_ref(), "max", s(1)..=s(24 * HOUR), s(5 * MINUTE));
+        if ttl_min > ttl_max
+            && let Some(ttl) = &ttl
+        {
+            let fault = Diagnostic::error("out-of-range", "`ttl.min` is longer than `ttl.max`");
+            self.reader.push(fault.help("the defaults are 5s and 5m"), ttl.span);
+        }
+        let serve_stale = self.duration_at(section.as_ref(), "serve_stale", s(0)..=s(WEEK), s(HOUR));
+        Dns { servers: servers.into_iter().map(|Server(address)| address).collect(), ttl_min, ttl_max, serve_stale }
+    }
+
+    pub(super) fn limits(&mut self, fields: &Fields<'_>) -> Limits {
+        let section = self.section(fields, "limits", LIMITS);
+        let section = section.as_ref();
+        Limits {
+            connections: self.count_at(section, "connections", 1..=10_000_000, 50_000),
+            connections_per_client: self.count_at(section, "connections_per_client", 1..=10_000_000, 1_000),
+            undecided: self.count_at(section, "undecided", 1..=10_000_000, 10_000),
+            hello_handshake: self.count_at(section, "hello_handshake", 512..=65_536, 16_384),
+            hello_raw: self.count_at(section, "hello_raw", 512..=262_144, 32_768),
+        }
+    }
+
+    pub(super) fn timeouts(&mut self, fields: &Fields<'_>) -> Timeouts {
+        let section = self.section(fields, "timeouts", TIMEOUTS);
+        let section = section.as_ref();
+        Timeouts {
+            hello: self.duration_at(section, "hello", SHORTEST..=s(5 * MINUTE), s(10)),
+            connect: self.duration_at(section, "connect", SHORTEST..=s(5 * MINUTE), s(10)),
+            idle: self.duration_at(section, "idle", s(1)..=s(WEEK), s(HOUR)),
+            half_closed: self.duration_at(section, "half_closed", s(1)..=s(WEEK), s(5 * MINUTE)),
+        }
+    }
+
+    /// Decisions are always recorded: without a word in the file, on stdout.
+    pub(super) fn access_log(&mut self, fields: &Fields<'_>) -> Option<AccessLog> {
+        if fields.get("access_log").is_some_and(|node| is_word(node, "off")) {
+            return None;
+        }
+        let section = self.section(fields, "access_log", ACCESS_LOG);
+        let section = section.as_ref();
+        let path = section.and_then(|section| section.get("path"));
+        let path = path.and_then(|node| self.reader.text(node, "the access log's path, or `-` for stdout"));
+        let formats = [("json", AccessFormat::Json), ("squid", AccessFormat::Squid)];
+        let format = section.and_then(|section| section.get("format"));
+        let format = format.and_then(|node| self.reader.one_of(node, "a format", &formats)).unwrap_or_default();
+        Some(AccessLog {
+            path: path.filter(|path| *path != "-").map(|path| self.base.join(path)),
+            format,
+            queue: self.count_at(section, "queue", 1..=10_000_000, 16_384),
+        })
+    }
+
+    pub(super) fn admin(&mut self, fields: &Fields<'_>) -> Option<Admin> {
+        if fields.get("admin").is_some_and(|node| is_word(node, "off")) {
+            return None;
+        }
+        let section = self.section(fields, "admin", ADMIN);
+        let bind = section.and_then(|section| section.get("bind"));
+        let bind = bind.and_then(|node| self.address(node)).unwrap_or(ADMIN_BIND);
+        let mut allow: Vec<IpNet> = Vec::new();
+        if let Some(node) = section.and_then(|section| section.get("allow")) {
+            for item in self.reader.list(node, "a list of networks").unwrap_or_default() {
+                allow.extend(self.reader.parsed::<IpNet>(item, "bad-cidr", "a network", "10.0.0.0/8"));
+            }
+            if allow.is_empty() {
+                let fault = Diagnostic::error("empty-list", "`allow` admits nobody");
+                self.reader.push(fault.help("list networks, or remove `allow` to admit whoever reaches it"), node.span);
+            }
+        } else if !bind.ip().is_loopback()
+            && let Some(node) = fields.get("admin")
+        {
+            let fault =
+                Diagnostic::warning("admin-open", format!("whoever reaches {bind} may read the admin endpoint"));
+            self.reader.push(fault.help("add `allow: [NETWORK]`; for a balancer, `health:` is enough"), node.span);
+        }
+        Some(Admin { bind, allow })
+    }
+
+    pub(super) fn health(&mut self, fields: &Fields<'_>) -> Option<SocketAddr> {
+        let section = self.section(fields, HEALTH_KEY, HEALTH)?;
+        let node = self.reader.required(&section, "bind", "`health`")?;
+        self.address(node)
+    }
+
+    pub(super) fn log(&mut self, fields: &Fields<'_>) -> Log {
+        use tracing::Level;
+        let levels = [
+            ("error", Level::ERROR),
+            ("warn", Level::WARN),
+            ("info", Level::INFO),
+            ("debug", Level::DEBUG),
+            ("trace", Level::TRACE),
+        ];
+        let section = self.section(fields, "log", LOG);
+        let level = section.and_then(|section| section.get("level"));
+        let level = level.and_then(|node| self.reader.one_of(node, "a level", &levels)).unwrap_or(Level::INFO);
+        let format = section.and_then(|section| section.get("format"));
+        let json = format.and_then(|node| self.reader.one_of(node, "a format", &[("text", false), ("json", true)]));
+        Log { level, json: json.unwrap_or(false) }
+    }
+
+    pub(super) fn shutdown(&mut self, fields: &Fields<'_>) -> Shutdown {
+        let section = self.section(fields, "shutdown", SHUTDOWN);
+        Shutdown {
+            lame_duck: self.duration_at(section.as_ref(), "lame_duck", s(0)..=s(HOUR), s(10)),
+            drain: self.duration_at(section.as_ref(), "drain", s(0)..=s(24 * HOUR), s(5 * MINUTE)),
+        }
+    }
+}
+
+/// A DNS server: an address, with port 53 unless another is written.
+struct Server(SocketAddr);
+
+impl std::str::FromStr for Server {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(ip) = text.parse::<std::net::IpAddr>() {
+            return Ok(Self((ip, 53).into()));
+        }
+        text.parse().map(Self)
+    }
+}

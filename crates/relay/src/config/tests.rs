@@ -1,0 +1,158 @@
+use std::fs;
+use std::time::Duration;
+
+use super::*;
+use crate::settings::{AccessFormat, Destination};
+
+/// Reads `text` as a file beside nothing else.
+fn load(text: &str) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("sekisho.yaml");
+    fs::write(&path, text).unwrap();
+    Config::load(&path)
+}
+
+fn settings(text: &str) -> Settings {
+    let config = load(text);
+    assert_eq!(config.faults.human(), "");
+    config.settings.unwrap()
+}
+
+fn codes(text: &str) -> Vec<&'static str> {
+    let config = load(text);
+    assert_eq!(config.settings.is_none(), config.faults.errors() > 0);
+    config.faults.iter().map(|fault| fault.code).collect()
+}
+
+const LEAST: &str = "listeners:\n  - { bind: \"0.0.0.0:8443\", destination: redirect }\npolicy: policy.yaml\n";
+
+/// The page of the contract, as far as this version goes.
+const PAGE: &str = r#"
+listeners:
+  - bind: "0.0.0.0:8443"
+    protocol: tls              # tls | http | connect
+    destination: redirect      # redirect | tproxy | none (then `port:` says which port is dialled; default 443)
+policy: policy.yaml
+dns:
+  servers: ["10.0.0.2:53"]
+  ttl: { min: 5s, max: 5m }
+  serve_stale: 1h
+limits:
+  connections: 50000
+  connections_per_client: 1000
+timeouts: { hello: 10s, connect: 10s, idle: 1h }
+access_log: { path: access.jsonl, format: json }
+admin: { bind: "127.0.0.1:9180" }
+health: { bind: "127.0.0.1:9181" }
+log: { level: info, format: text }
+shutdown: { lame_duck: 10s, drain: 5m }
+threads: auto
+"#;
+
+#[test]
+fn only_listeners_and_policy_are_required() {
+    let least = settings(LEAST);
+    let page = settings(PAGE);
+    assert_eq!(least.listeners[0].destination, Destination::Redirect);
+    assert_eq!(&*least.listeners[0].name, "0.0.0.0:8443");
+    assert_eq!(least.policy.file_name().unwrap(), "policy.yaml");
+    assert!(least.policy.is_absolute());
+    // What the page writes out is what is meant without it.
+    assert_eq!(format!("{:?}", least.limits), format!("{:?}", page.limits));
+    assert_eq!(format!("{:?}", least.timeouts), format!("{:?}", page.timeouts));
+    assert_eq!(format!("{:?}", least.shutdown), format!("{:?}", page.shutdown));
+    assert_eq!(format!("{:?}", least.log), format!("{:?}", page.log));
+    assert_eq!((least.dns.ttl_min, least.dns.ttl_max), (page.dns.ttl_min, page.dns.ttl_max));
+    assert_eq!(least.dns.serve_stale, page.dns.serve_stale);
+    assert_eq!(least.admin.unwrap().bind, page.admin.unwrap().bind);
+    assert_eq!((least.health, page.health), (None, Some("127.0.0.1:9181".parse().unwrap())));
+    assert_eq!(least.access_log.unwrap().path, None, "decisions are recorded on stdout");
+    assert_eq!(page.access_log.unwrap().path.unwrap().file_name().unwrap(), "access.jsonl");
+    assert!(least.threads >= 1);
+}
+
+#[test]
+fn every_value_is_taken() {
+    let all = settings(
+        "listeners:\n  - { name: pair, bind: \"127.0.0.1:1\", destination: none, port: 8443 }\npolicy: /etc/p.yaml\n\
+         dns: { servers: [10.0.0.2, \"[2001:db8::1]:5353\"], ttl: { min: 0s, max: 90s }, serve_stale: 0s }\n\
+         limits: { connections: 9, connections_per_client: 8, undecided: 7, hello_handshake: 600, hello_raw: 700 }\n\
+         timeouts: { hello: 250ms, connect: 1s, idle: 2s, half_closed: 3s }\nrefusal_alert: unrecognized_name\n\
+         access_log: { path: \"-\", format: squid, queue: 5 }\nadmin: off\nhealth: { bind: \"[::]:9181\" }\n\
+         log: { level: debug, format: json }\nshutdown: { lame_duck: 0s, drain: 1s }\nthreads: 3\n",
+    );
+    assert_eq!(&*all.listeners[0].name, "pair");
+    assert_eq!(all.listeners[0].destination, Destination::None { port: 8443 });
+    assert_eq!(all.policy, PathBuf::from("/etc/p.yaml"));
+    assert_eq!(all.dns.servers, ["10.0.0.2:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
+    assert_eq!((all.dns.ttl_max, all.dns.serve_stale), (Duration::from_secs(90), Duration::ZERO));
+    assert_eq!((all.limits.connections, all.limits.undecided, all.limits.hello_raw), (9, 7, 700));
+    assert_eq!((all.timeouts.hello, all.timeouts.half_closed), (Duration::from_millis(250), Duration::from_secs(3)));
+    assert_eq!(all.refusal_alert, RefusalAlert::UnrecognizedName);
+    let log = all.access_log.unwrap();
+    assert_eq!((log.path, log.format, log.queue), (None, AccessFormat::Squid, 5));
+    assert!(all.admin.is_none() && all.log.json && all.log.level == tracing::Level::DEBUG);
+    assert_eq!((all.threads, all.shutdown.lame_duck), (3, Duration::ZERO));
+}
+
+#[test]
+fn all_faults_are_told_at_once_and_the_policy_is_still_known() {
+    let config = load(
+        "listeners:\n  - { bind: \"0.0.0.0\", destination: tproxy }\n  - { bind: \"[::]:1\", destination: redirect, port: 1 }\n\
+         policy: p.yaml\nthreads: many\nlimits: { connections: 0, conections: 5 }\ntimeouts: { idle: 10 }\n",
+    );
+    let found: Vec<_> = config.faults.iter().map(|fault| (fault.code, fault.location.as_ref().unwrap().line)).collect();
+    assert_eq!(
+        found,
+        [
+            ("bad-address", 2),
+            ("not-in-this-version", 2),
+            ("port-of-redirect", 3),
+            ("wrong-type", 5),
+            ("wrong-type", 6),
+            ("unknown-key", 6),
+            ("bad-duration", 7),
+        ],
+        "{}",
+        config.faults.human()
+    );
+    assert!(config.settings.is_none());
+    assert_eq!(config.policy.unwrap().file_name().unwrap(), "p.yaml");
+}
+
+#[test]
+fn what_this_version_does_not_serve_is_refused_and_not_ignored() {
+    for key in ["protocol: http", "protocol: connect", "proxy_protocol: { from: [10.0.0.0/24] }"] {
+        let text = format!("listeners:\n  - {{ bind: \"0.0.0.0:1\", destination: none, {key} }}\npolicy: p\n");
+        assert_eq!(codes(&text), ["not-in-this-version"], "{key}");
+    }
+}
+
+#[test]
+fn sockets_that_would_take_each_others_connections() {
+    for (text, code) in [
+        ("admin: { bind: \"127.0.0.1:8443\" }\n", "shared-address"),
+        ("health: { bind: \"0.0.0.0:9180\" }\n", "shared-address"),
+        ("admin: { bind: \"10.0.0.1:9180\" }\n", "admin-open"),
+        ("admin: { bind: \"127.0.0.1:9180\", allow: [] }\n", "empty-list"),
+        ("admin: { bind: \"127.0.0.1:9180\", allow: [10.0.0.0] }\n", "bad-cidr"),
+        ("health: {}\n", "missing-key"),
+        ("dns: { servers: [] }\n", "dns-server-count"),
+        ("dns: { ttl: { min: 10s, max: 5s } }\n", "out-of-range"),
+        ("timeouts: { hello: 0s }\n", "out-of-range"),
+    ] {
+        assert_eq!(codes(&format!("{LEAST}{text}")), [code], "{text}");
+    }
+    let two = "listeners:\n  - { bind: \"0.0.0.0:1\", destination: redirect }\n  - { bind: \"0.0.0.0:1\", destination: redirect }\npolicy: p\n";
+    assert_eq!(codes(two), ["shared-address", "duplicate-listener"]);
+    assert_eq!(codes("listeners: []\npolicy: p\n"), ["listener-count"]);
+}
+
+#[test]
+fn files_that_are_no_configuration() {
+    assert_eq!(codes(""), ["wrong-type"]);
+    assert_eq!(codes("{}"), ["missing-key", "missing-key"]);
+    assert_eq!(codes("a: &a [*a]"), ["yaml-anchor"]);
+    let missing = Config::load(Path::new("/nonexistent/sekisho.yaml"));
+    assert_eq!(missing.faults.iter().map(|fault| fault.code).collect::<Vec<_>>(), ["unreadable-file"]);
+}
