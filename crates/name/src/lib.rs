@@ -5,6 +5,7 @@
 //! Two names are the same host exactly when they are equal as bytes.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 /// The longest name in presentation form without its trailing dot (RFC 1035 §2.3.4: 255 octets on the wire).
@@ -71,7 +72,8 @@ fn check(name: &[u8]) -> Result<(), InvalidName> {
         return Err(InvalidName::TrailingDot);
     }
     if let Some(&bad) = name.iter().find(|b| !matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.')) {
-        return Err(if bad == b':' { InvalidName::IpAddress } else { InvalidName::Character(bad) });
+        let v6 = std::str::from_utf8(name).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+        return Err(if v6 { InvalidName::IpAddress } else { InvalidName::Character(bad) });
     }
     for label in name.split(|&b| b == b'.') {
         match (label, label.len()) {
@@ -193,6 +195,7 @@ mod tests {
             ("::1", InvalidName::IpAddress),
             ("fe80::1", InvalidName::IpAddress),
             ("[::1]", InvalidName::Character(b'[')),
+            ("www.example.com:443", InvalidName::Character(b':')),
             (&long_label, InvalidName::LabelTooLong),
             (&long_name, InvalidName::TooLong),
         ] {
