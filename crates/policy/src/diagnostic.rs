@@ -1,6 +1,8 @@
 //! Faults in files: what is wrong, where, and what to write instead; all of them at once.
 
+mod github;
 mod render;
+mod sarif;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +52,8 @@ pub struct Location {
 /// Characters of a long line that are kept before the fault, and in all.
 const BEFORE: u32 = 40;
 const WINDOW: usize = 120;
+/// Characters of a message, a help or a note that are kept.
+const SENTENCE: usize = 600;
 
 impl Location {
     /// A place on a line whose text is given, without its line break.
@@ -88,7 +92,8 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, message: message.into(), location: None, help: None, notes: Vec::new() }
+        let message = clipped(message.into());
+        Self { severity: Severity::Error, code, message, location: None, help: None, notes: Vec::new() }
     }
 
     /// A warning.
@@ -106,16 +111,35 @@ impl Diagnostic {
     /// Says what to write instead.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(clipped(help.into()));
         self
     }
 
     /// Adds what helps to understand it.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
+        self.notes.push(clipped(note.into()));
         self
     }
+
+    /// The message, the help and the notes, each on a line of its own.
+    fn whole(&self) -> String {
+        let mut text = self.message.clone();
+        let help = self.help.iter().map(|help| ("help", help));
+        for (word, more) in help.chain(self.notes.iter().map(|note| ("note", note))) {
+            text.extend(["\n", word, ": ", more]);
+        }
+        text
+    }
+}
+
+/// Text that may quote a file, and a file's one word may have megabytes.
+fn clipped(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(SENTENCE) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// Faults of one or more files, at most [`Diagnostics::KEPT`] of each severity; the others are counted.
@@ -194,6 +218,22 @@ impl Diagnostics {
     /// One JSON object: `errors`, `warnings` (counts), and `diagnostics`, each flat.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({ "errors": self.errors, "warnings": self.warnings, "diagnostics": self.kept })
+    }
+
+    /// Workflow commands for GitHub Actions, one a line. Empty when there is none.
+    pub fn github(&self) -> String {
+        github::github(self)
+    }
+
+    /// A SARIF 2.1.0 log with one run, in which each code is a rule. A log without faults has no results, which tells its
+    /// reader that earlier ones are gone.
+    pub fn sarif(&self) -> serde_json::Value {
+        sarif::sarif(self)
+    }
+
+    /// How many are counted but not kept.
+    fn hidden(&self) -> usize {
+        (self.errors + self.warnings).saturating_sub(self.kept.len())
     }
 }
 

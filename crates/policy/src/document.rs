@@ -63,14 +63,16 @@ impl Source {
             out.push(too_large(&file, limits.bytes));
             return None;
         }
-        let text = match String::from_utf8(bytes) {
+        let mut text = match String::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
                 out.push(not_utf8(&file, error.as_bytes(), error.utf8_error().valid_up_to()));
                 return None;
             }
         };
-        let text = text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned);
+        if text.starts_with('\u{feff}') {
+            text.remove(0);
+        }
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let source = Self { file, text, starts };
         source.refuse_hidden(out)?;

@@ -59,7 +59,10 @@ fn check(files: &Everywhere<'_>) {
 
 fn report(faults: &Diagnostics) {
     printable(&faults.human());
-    assert!(faults.json().is_object());
+    printable(&faults.github());
+    let commands = faults.github();
+    assert!(commands.lines().all(|line| line.starts_with("::")), "{commands:?}");
+    assert!(faults.json().is_object() && faults.sarif().is_object());
 }
 
 fn printable(text: &str) {

@@ -6,6 +6,8 @@ mod dstdomain;
 mod names;
 mod overlap;
 mod rule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -52,12 +54,16 @@ impl Policy {
     /// # Errors
     /// Every fault of every file, warnings included.
     pub fn load_from(path: &Path, files: &dyn Files, now: i64) -> Result<Loaded, Diagnostics> {
+        Self::load_capped(path, files, now, Caps::default())
+    }
+
+    fn load_capped(path: &Path, files: &dyn Files, now: i64, caps: Caps) -> Result<Loaded, Diagnostics> {
         let limits = Limits::default();
         let mut out = Diagnostics::new();
         let Some(source) = Source::open(path, files, &limits, &mut out) else { return Err(out) };
         let Some(root) = document::parse(&source, &limits, &mut out) else { return Err(out.sorted()) };
 
-        let mut builder = Builder::new(path, files, now);
+        let mut builder = Builder::new(path, files, now, caps);
         let mut reader = Reader { source: &source, out: &mut out };
         builder.document(&mut reader, &root);
         let (mut policy, files) = (builder.policy, builder.read);
@@ -88,6 +94,20 @@ impl Policy {
     }
 }
 
+/// What [`MAX_RULES`] and its like say, and less where a test asks for less.
+#[derive(Clone, Copy)]
+struct Caps {
+    rules: usize,
+    list_names: usize,
+    names: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self { rules: MAX_RULES, list_names: MAX_LIST_NAMES, names: MAX_NAMES }
+    }
+}
+
 /// A policy that grows rule by rule.
 pub(crate) struct Builder<'a> {
     files: &'a dyn Files,
@@ -101,11 +121,13 @@ pub(crate) struct Builder<'a> {
     bodies: Vec<[u8; 32]>,
     /// Whether each rule was read without an error; others are not compared with.
     sound: Vec<bool>,
+    /// Names that were listed so far, of all rules.
     total: usize,
+    caps: Caps,
 }
 
 impl<'a> Builder<'a> {
-    fn new(path: &Path, files: &'a dyn Files, now: i64) -> Self {
+    fn new(path: &Path, files: &'a dyn Files, now: i64, caps: Caps) -> Self {
         let policy = Policy {
             rules: Vec::new(),
             index: Index::default(),
@@ -117,7 +139,7 @@ impl<'a> Builder<'a> {
         };
         let dir = path.parent().unwrap_or(Path::new("")).to_owned();
         let (names, read) = (HashMap::new(), vec![path.to_owned()]);
-        Self { files, dir, now, policy, read, names, bodies: Vec::new(), sound: Vec::new(), total: 0 }
+        Self { files, dir, now, policy, read, names, bodies: Vec::new(), sound: Vec::new(), total: 0, caps }
     }
 
     fn document(&mut self, reader: &mut Reader<'_>, root: &Node) {
@@ -125,7 +147,7 @@ impl<'a> Builder<'a> {
             return;
         };
         if let Some(node) = reader.required(&fields, "version", "the policy") {
-            let _ = reader.integer(node, "the version of the policy's form", 1..=1);
+            let _ = reader.integer(node, "the version of the form", 1..=1);
         }
         if let Some(node) = fields.get("mode") {
             let words = [("enforce", Mode::Enforce), ("audit", Mode::Audit)];
@@ -138,13 +160,22 @@ impl<'a> Builder<'a> {
         let Some(rules) = reader.required(&fields, "rules", "the policy") else { return };
         let Some(rules) = reader.list(rules, "a list of rules") else { return };
         for (count, node) in rules.iter().enumerate() {
-            if count == MAX_RULES {
-                let fault = Diagnostic::error("too-many-rules", format!("more than {MAX_RULES} rules"));
+            if count == self.caps.rules {
+                let fault = Diagnostic::error("too-many-rules", format!("more than {count} rules"));
                 reader.push(fault.help("put names with the same conditions into one rule"), node.span);
                 return;
             }
             self.rule(reader, node);
+            // A few lines can name the same long list again and again.
+            if self.full() {
+                return;
+            }
         }
+    }
+
+    /// Whether there are too many names to go on.
+    fn full(&self) -> bool {
+        self.total > self.caps.names
     }
 
     /// Lists a name under the rule that is being read. `false` when the rule has it already.

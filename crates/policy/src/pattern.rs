@@ -3,6 +3,7 @@
 use sekisho_name::Name;
 
 use crate::index::{self, Shape};
+use crate::s3;
 
 /// Reads a listed name. The text that comes back is what the index holds: lowercase, without `*` or the leading dot.
 ///
@@ -31,7 +32,9 @@ pub(crate) fn parse(text: &str) -> Result<(Shape, String), (String, String)> {
         // Any first label with this ending: `x` stands for what the wildcard covers.
         let name = Name::parse(&format!("x{rest}")).map_err(|why| (why.to_string(), String::new()))?;
         return match index::ending(name.as_str()) {
-            Some(ending) if ending.len() + 1 == name.as_str().len() => Ok((Shape::Ending, ending.to_owned())),
+            Some(ending) if ending.len() + 1 == name.as_str().len() && s3::of_one_account(name.as_str()) => {
+                Ok((Shape::Ending, ending.to_owned()))
+            }
             _ => Err(("has a `*` that stands for a part of a label".to_owned(), WILDCARDS.to_owned())),
         };
     }

@@ -1,5 +1,8 @@
 //! A policy that is in force: rules, the names that they list, and the decision.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use crate::index::{Index, Shape};

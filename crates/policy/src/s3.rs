@@ -79,6 +79,10 @@ pub(crate) enum Class<'a> {
 
 /// Classifies a lowercase host name.
 pub(crate) fn classify(name: &str) -> Class<'_> {
+    if regions::PARTITIONS.iter().any(|partition| at_or_below(name, partition.dualstack)) {
+        // No bucket has a name here, but a bucket's data has: S3 Vectors and S3 Files answer nowhere else.
+        return if name.split('.').any(is_service) { Class::Open } else { Class::Foreign };
+    }
     let Some((rest, suffix)) = regions::PARTITIONS.iter().find_map(|partition| {
         name.strip_suffix(partition.suffix).and_then(|rest| rest.strip_suffix('.')).map(|rest| (rest, partition.suffix))
     }) else {
@@ -102,9 +106,24 @@ pub(crate) fn classify(name: &str) -> Class<'_> {
     Class::Foreign
 }
 
+/// Whether a host name is that of an account-regional bucket, in a region that does not contradict the bucket's own.
+/// Only one account can make such a bucket, so a wildcard over the first part of its name stays within that account.
+pub(crate) fn of_one_account(name: &str) -> bool {
+    match classify(name) {
+        Class::Pins { subject, form, region, .. } if form != Form::Other => {
+            bucket::account_regional(subject).is_some_and(|own| region.is_none_or(|region| region == own))
+        }
+        _ => false,
+    }
+}
+
+pub(crate) fn at_or_below(name: &str, domain: &str) -> bool {
+    name == domain || name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+}
+
 fn is_service(label: &str) -> bool {
-    matches!(label, "s3" | "s3tables" | "s3vectors")
-        || ["s3-", "s3express-", "s3tables-", "s3vectors-"].iter().any(|start| label.starts_with(start))
+    matches!(label, "s3" | "s3files" | "s3tables" | "s3vectors")
+        || ["s3-", "s3express-", "s3files-", "s3tables-", "s3vectors-"].iter().any(|start| label.starts_with(start))
 }
 
 /// A name taken apart as `prefix.label.tail….suffix`.

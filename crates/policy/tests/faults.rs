@@ -1,6 +1,6 @@
 //! Files that are no policies at all, on a real disk: each is a named fault, at once.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::fs;
 use std::io::Write as _;

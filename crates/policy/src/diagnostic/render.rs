@@ -14,7 +14,7 @@ pub(super) fn human(diagnostics: &Diagnostics) -> String {
         one(&mut out, diagnostic);
         out.push('\n');
     }
-    let hidden = (diagnostics.errors + diagnostics.warnings).saturating_sub(diagnostics.kept.len());
+    let hidden = diagnostics.hidden();
     let counts: Vec<String> = [(diagnostics.errors, "error"), (diagnostics.warnings, "warning")]
         .into_iter()
         .filter(|&(n, _)| n > 0)

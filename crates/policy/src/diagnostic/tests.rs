@@ -71,6 +71,15 @@ fn a_flood_is_counted_but_not_kept() {
 }
 
 #[test]
+fn what_quotes_a_file_is_cut_short() {
+    let fault = Diagnostic::error("c", "あ".repeat(1_000_000)).help("b".repeat(1_000_000)).note("c".repeat(1_000_000));
+    assert_eq!(fault.message.chars().count(), 601);
+    assert!(fault.message.ends_with("あ…"));
+    assert_eq!((fault.help.map(|text| text.len()), fault.notes[0].len()), (Some(603), 603));
+    assert_eq!(Diagnostic::error("c", "あ".repeat(600)).message, "あ".repeat(600));
+}
+
+#[test]
 fn json_is_flat() {
     let json = located("    x: 1", 5, 1).json();
     let first = &json["diagnostics"][0];
@@ -90,4 +99,75 @@ fn sorted_by_place() {
     }
     let order: Vec<_> = all.sorted().iter().filter_map(|d| d.location.as_ref().map(|l| (l.line, l.column))).collect();
     assert_eq!(order, [(1, 2), (1, 9), (2, 1)]);
+}
+
+#[test]
+fn github_marks_the_line() {
+    let text = located("    x: 1", 5, 1).github();
+    assert_eq!(text, "::error file=policy.yaml,line=7,col=5,title=a-code::message%0Ahelp: do so\n");
+    let mut all = Diagnostics::new();
+    all.push(Diagnostic::warning("w", "whole file").at(Location::file(&Arc::from("a,b:c%.yaml"))).note("n"));
+    all.push(Diagnostic::error("e", "nowhere"));
+    assert_eq!(
+        all.github(),
+        "::warning file=a%2Cb%3Ac%25.yaml,title=w::whole file%0Anote: n\n::error title=e::nowhere\n"
+    );
+    assert_eq!(Diagnostics::new().github(), "");
+}
+
+#[test]
+fn github_takes_no_commands_from_a_file() {
+    let file: Arc<str> = Arc::from("x,line=1::\n::add-mask::y");
+    let mut all = Diagnostics::new();
+    all.push(
+        Diagnostic::error("c", "100%\r\n::error::forged\u{1b}[2J")
+            .at(Location::new(&file, 1, 1, 1, "::stop-commands::x"))
+            .help("%0A::warning::forged"),
+    );
+    let text = all.github();
+    assert_eq!(text.lines().count(), 1, "{text:?}");
+    assert!(text.chars().all(|c| c == '\n' || !is_hidden(c)), "{text:?}");
+    assert!(text.contains("help: %250A::warning::forged"), "{text}");
+    assert!(text.starts_with("::error file=x%2Cline=1%3A%3A\\u{a}%3A%3Aadd-mask%3A%3Ay,line=1,"), "{text}");
+}
+
+#[test]
+fn github_says_how_many_it_does_not_show() {
+    let mut all = Diagnostics::new();
+    for _ in 0..=Diagnostics::KEPT {
+        all.push(Diagnostic::warning("w", "w"));
+    }
+    assert!(all.github().ends_with("::warning title=w::w\n::notice title=sekisho::1 more not shown\n"));
+}
+
+#[test]
+fn sarif_names_each_code_once_and_points_at_the_characters() {
+    let file: Arc<str> = Arc::from("dir/名 1.yaml");
+    let mut all = located("    x: 1", 5, 3);
+    all.push(Diagnostic::warning("another", "m").at(Location::new(&file, 2, 1, 2, "ab")).note("n"));
+    all.push(Diagnostic::error("a-code", "again").at(Location::file(&Arc::from("/etc/a b.yaml"))));
+    all.push(Diagnostic::error("nowhere", "m"));
+    let log = all.sarif();
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    assert_eq!(run["columnKind"], "unicodeCodePoints");
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    let ids: Vec<_> = rules.iter().map(|rule| rule["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["a-code", "another", "nowhere"]);
+    let results = run["results"].as_array().unwrap();
+    assert_eq!(results.len(), 4);
+    for result in results {
+        assert_eq!(ids[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()], result["ruleId"]);
+    }
+    assert_eq!(results[0]["message"]["text"], "message\nhelp: do so");
+    let place = &results[0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "policy.yaml");
+    assert_eq!(place["region"], serde_json::json!({ "startLine": 7, "startColumn": 5, "endColumn": 8 }));
+    assert_eq!((&results[1]["level"], &results[1]["message"]["text"]), (&"warning".into(), &"m\nnote: n".into()));
+    let uri = |at: usize| results[at]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone();
+    assert_eq!(uri(1), "dir/%E5%90%8D%201.yaml");
+    assert_eq!(uri(2), "file:///etc/a%20b.yaml");
+    assert!(results[2]["locations"][0]["physicalLocation"].get("region").is_none());
+    assert!(results[3].get("locations").is_none());
+    assert_eq!(Diagnostics::new().sarif()["runs"][0]["results"], serde_json::json!([]));
 }

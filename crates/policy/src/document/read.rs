@@ -74,15 +74,20 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes a node as a whole number within `range`, bounds included.
+    /// Takes a node as a whole number within `range`, bounds included. Only the decimal spelling without a sign or a zero
+    /// in front is taken: YAML 1.1 reads `0443` as an octal number, and another reader of the file may.
     pub fn integer(&mut self, node: &Node, what: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let number = match &node.value {
-            Value::Scalar { text, plain: true } => text.parse().ok(),
+            Value::Scalar { text, plain: true } => text.parse().ok().filter(|n: &u64| n.to_string() == **text),
             _ => None,
         };
         let number = number.filter(|n| range.contains(n));
         if number.is_none() {
-            self.wrong_type(node, &format!("{what}, a whole number from {} to {}", range.start(), range.end()));
+            let wanted = match (range.start(), range.end()) {
+                (only, end) if only == end => format!("{what}, which is {only}"),
+                (first, last) => format!("{what}, a whole number from {first} to {last}"),
+            };
+            self.wrong_type(node, &wanted);
         }
         number
     }

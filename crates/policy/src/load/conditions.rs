@@ -47,8 +47,15 @@ fn last_second(text: &str) -> Option<i64> {
         let end = TimeZone::UTC.to_timestamp(date.at(23, 59, 59, 0)).ok()?;
         return Some(end.as_second());
     }
-    // RFC 3339 §5.6.
+    // RFC 3339 §5.6: date-time, with or without a fraction of a second, and always with its offset.
     form(text.get(..19)?, "0000-00-00T00:00:00").then_some(())?;
+    let rest = text.get(19..)?;
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let offset = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.get(digits(fraction)..).filter(|_| digits(fraction) > 0)?,
+        None => rest,
+    };
+    (offset == "Z" || form(offset, "+00:00") || form(offset, "-00:00")).then_some(())?;
     text.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
@@ -64,8 +71,7 @@ impl Reader<'_> {
 
     fn network(&mut self, node: &Node) -> Option<IpNet> {
         let text = self.text(node, "a network like `10.20.0.0/16`")?;
-        let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        let Some(net) = net else {
+        let Some(net) = network(text) else {
             let fault = Diagnostic::error("bad-cidr", format!("`{text}` is neither a network nor an address"));
             self.push(fault.help("write it like `10.20.0.0/16` or `2001:db8::/32`"), node.span);
             return None;
@@ -110,7 +116,7 @@ impl Reader<'_> {
             return self.networks(node, "upstream").map(Upstream::Only);
         }
         if let Value::Scalar { text, .. } = &node.value
-            && (text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok())
+            && network(text).is_some()
         {
             self.list(node, "a list of networks")?;
         }
@@ -138,6 +144,14 @@ impl Reader<'_> {
 enum Upstreams {
     Public,
     Any,
+}
+
+/// A network or an address in the one spelling that every program reads alike: `010.0.0.0/8`, which some take for
+/// 8.0.0.0/8, is none.
+fn network(text: &str) -> Option<IpNet> {
+    let Some((addr, length)) = text.split_once('/') else { return text.parse::<IpAddr>().ok().map(IpNet::from) };
+    let number = length.parse::<u8>().ok().filter(|number| number.to_string() == length)?;
+    IpNet::new(addr.parse().ok()?, number).ok()
 }
 
 /// A v4-mapped network as the IPv4 network that it is.

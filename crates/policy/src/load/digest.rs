@@ -1,5 +1,8 @@
 //! What a policy means, as a hash: the same on every node, however the files are spelled, commented or split.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write as _;
 
 use ipnet::IpNet;

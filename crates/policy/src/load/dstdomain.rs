@@ -1,7 +1,7 @@
 //! Squid's `dstdomain` lists, unchanged: a name a line, a leading dot for a domain and all below it, `#` for comments.
 //!
 //! What Squid tolerates is tolerated: blank lines, duplicates, names that another line covers. A line that could never match a
-//! server name is skipped with a warning.
+//! server name is skipped with a warning. A list never opens more here than it does in Squid.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::document::{self, Node, Reader};
 use crate::files::FileError;
 use crate::index::Shape;
 use crate::load::rule::Draft;
-use crate::load::{Builder, MAX_LIST_BYTES, MAX_LIST_NAMES};
+use crate::load::{Builder, MAX_LIST_BYTES};
 use crate::pattern;
 
 impl Builder<'_> {
@@ -53,18 +53,22 @@ impl Builder<'_> {
         };
         let mut names = 0_usize;
         for (line, content) in (1_u32..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
-            for word in words(content) {
+            for (at, word) in words(content) {
                 names += 1;
-                if names > MAX_LIST_NAMES {
-                    let fault =
-                        Diagnostic::error("too-many-names", format!("the list has more than {MAX_LIST_NAMES} names"));
+                if names > self.caps.list_names {
+                    let most = self.caps.list_names;
+                    let fault = Diagnostic::error("too-many-names", format!("the list has more than {most} names"));
                     let fault = fault.help("use a leading dot where a whole domain is meant");
                     reader.out.push(fault.at(Location::new(&file, line, 1, 1, content)));
                     return;
                 }
-                if let Some(fault) = self.word(word, draft, number, line, |word| place(&file, line, content, word)) {
+                let place = || place(&file, line, content, at, word);
+                if let Some(fault) = self.word(word, draft, number, line, &place) {
                     reader.out.push(fault);
                 }
+            }
+            if self.full() {
+                return;
             }
         }
         if names == 0 {
@@ -79,7 +83,7 @@ impl Builder<'_> {
         draft: &mut Draft,
         file: u16,
         line: u32,
-        place: impl Fn(&str) -> Location,
+        place: &dyn Fn() -> Location,
     ) -> Option<Diagnostic> {
         match pattern::parse(word) {
             Ok((shape @ (Shape::Exact | Shape::Below), name)) => {
@@ -87,10 +91,10 @@ impl Builder<'_> {
                 if !self.list(&mut draft.listed, shape, &name, file, line) {
                     return None;
                 }
-                draft.lint(shape, &name, word, Some(place(word)))
+                draft.lint(shape, &name, word, Some(place))
             }
-            Ok(_) => Some(skipped(word, "has a `*`, which Squid takes literally", place(word))),
-            Err((why, _)) => Some(skipped(word, &why, place(word))),
+            Ok(_) => Some(skipped(word, "has a `*`, which Squid takes literally", place())),
+            Err((why, _)) => Some(skipped(word, &why, place())),
         }
     }
 
@@ -104,13 +108,25 @@ impl Builder<'_> {
     }
 }
 
-/// The names on a line: none on a comment's, and nothing after a `#` that follows a blank.
-fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split_whitespace().take_while(|word| !word.starts_with('#'))
+/// The names on a line and where each begins: none on a comment's, and nothing after a `#` that follows a blank.
+///
+/// Only what Squid takes for a blank separates. Were it Unicode's blanks or a lone carriage return, then what Squid reads
+/// as one strange name, and a reader of the list may not see at all, would open a second one.
+fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut next = 0;
+    line.trim_end_matches('\r')
+        .split([' ', '\t', '\x0b', '\x0c'])
+        .map(move |word| {
+            let at = next;
+            next += word.len() + 1;
+            (at, word)
+        })
+        .filter(|(_, word)| !word.is_empty())
+        .take_while(|(_, word)| !word.starts_with('#'))
 }
 
-fn place(file: &Arc<str>, line: u32, content: &str, word: &str) -> Location {
-    let column = content.find(word).and_then(|at| content.get(..at)).map_or(1, |before| before.chars().count() + 1);
+fn place(file: &Arc<str>, line: u32, content: &str, at: usize, word: &str) -> Location {
+    let column = content.get(..at).unwrap_or_default().chars().count() + 1;
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Location::new(file, line, narrow(column), narrow(word.chars().count()), content)
 }

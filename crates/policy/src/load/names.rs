@@ -1,10 +1,10 @@
 //! What a rule lists: `buckets`, `hosts`, `hosts_files`.
 
-use crate::diagnostic::{Diagnostic, Location};
-use crate::document::{Fields, Node, Reader, nearest};
+use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::document::{Fields, Node, Reader, Value, nearest};
 use crate::index::Shape;
+use crate::load::Builder;
 use crate::load::rule::Draft;
-use crate::load::{Builder, MAX_NAMES};
 use crate::pattern;
 use crate::rule::{Action, Protocol};
 use crate::s3::bucket::{self, BadBucket};
@@ -28,12 +28,14 @@ impl Builder<'_> {
         if let Some(node) = fields.get("hosts_files") {
             draft.names_something = true;
             for item in reader.filled(node, "hosts_files", "files").unwrap_or_default() {
-                self.hosts_file(reader, item, draft);
+                if !self.full() {
+                    self.hosts_file(reader, item, draft);
+                }
             }
         }
-        if self.total > MAX_NAMES {
-            let fault =
-                Diagnostic::error("too-many-names", format!("all rules together list more than {MAX_NAMES} names"));
+        if self.full() {
+            let most = self.caps.names;
+            let fault = Diagnostic::error("too-many-names", format!("all rules together list more than {most} names"));
             reader.push(fault.help("use `.domain` where a whole domain is meant"), draft.span);
         }
     }
@@ -60,6 +62,11 @@ impl Builder<'_> {
     }
 
     fn bucket(&mut self, reader: &mut Reader<'_>, node: &Node, draft: &mut Draft) {
+        if let Value::Scalar { text, .. } = &node.value {
+            let fault = Diagnostic::error("wrong-type", format!("expected a bucket with its region, found `{text}`"));
+            reader.push(fault.help("write it like `{ name: reports, region: ap-northeast-1 }`"), node.span);
+            return;
+        }
         let Some(fields) = reader.fields(node, "a bucket", &["name", "region", "endpoints"]) else { return };
         let name_node = reader.required(&fields, "name", "a bucket");
         let region_node = reader.required(&fields, "region", "a bucket");
@@ -103,7 +110,8 @@ impl Builder<'_> {
         }
         let start = draft.listed.len();
         let (shape, stem) = name.strip_prefix('*').map_or((Shape::Exact, name), |stem| (Shape::Ending, stem));
-        let mut new = false;
+        // Nothing can be said about a bucket whose every endpoint is faulty.
+        let mut new = forms.is_empty();
         for (form, _) in forms {
             for tail in form.tails(region, suffix) {
                 new |= self.list(&mut draft.listed, shape, &format!("{stem}{tail}"), 0, name_node.span.line);
@@ -146,11 +154,28 @@ fn unknown_region(region: &str, near: Option<&str>, rule: &str) -> Diagnostic {
 
 impl Draft {
     /// Asks the lint about one name. `list` is the place of a name that stands in a host list.
-    pub(super) fn lint(&mut self, shape: Shape, name: &str, text: &str, list: Option<Location>) -> Option<Diagnostic> {
+    pub(super) fn lint(
+        &mut self,
+        shape: Shape,
+        name: &str,
+        text: &str,
+        list: Option<&dyn Fn() -> Location>,
+    ) -> Option<Diagnostic> {
         // What a deny rule covers is shut, however wide.
-        let finding = lint::lint(shape, name).filter(|_| self.info.action == Action::Allow)?;
+        if self.info.action == Action::Deny {
+            return None;
+        }
+        let fault = lint::lint(shape, name).and_then(|finding| self.found(finding, text, list.is_some()));
+        let fault = fault.or_else(|| top_level(shape, name, text))?;
+        Some(match list {
+            Some(place) => fault.at(place()).note("the list itself can stay as it is"),
+            None => fault,
+        })
+    }
+
+    fn found(&mut self, finding: Finding, text: &str, in_list: bool) -> Option<Diagnostic> {
         let place = format!("the rule `{}` ({})", self.info.name, self.info.place);
-        let rule = if list.is_some() { place.as_str() } else { "this rule" };
+        let rule = if in_list { place.as_str() } else { "this rule" };
         let accept = format!("write `acknowledge: [path_style]` in {rule}");
         let fault = match finding {
             Finding::UnknownRegion(region) => {
@@ -158,13 +183,10 @@ impl Draft {
                 let near = nearest(&region, regions::all());
                 let mut fault = unknown_region(&region, near, rule);
                 // In a list that is to work unchanged, such a line is harmless: it names nothing that exists.
-                if self.acknowledged.unknown_region.given || list.is_some() {
-                    fault.severity = crate::diagnostic::Severity::Warning;
+                if self.acknowledged.unknown_region.given || in_list {
+                    fault.severity = Severity::Warning;
                 }
-                return Some(match list {
-                    Some(list) => fault.at(list),
-                    None => fault,
-                });
+                fault
             }
             _ if self.acknowledged.path_style.given => {
                 self.acknowledged.path_style.used = true;
@@ -187,9 +209,19 @@ impl Draft {
                     .note("over TLS, SDKs reach such a bucket by path (`s3.REGION…/bucket`), not by this name")
             }
         };
-        Some(match list {
-            Some(list) => fault.at(list).note("the list itself can stay as it is"),
-            None => fault,
-        })
+        Some(fault)
     }
+}
+
+/// Top-level domains in which no stranger gets a name: RFC 6761, RFC 6762 appendix G, and ICANN's `internal`.
+const PRIVATE: &[&str] =
+    &["corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localhost", "private", "test"];
+
+/// A slip like `.org` for `.example.org` opens more than anybody means.
+fn top_level(shape: Shape, name: &str, text: &str) -> Option<Diagnostic> {
+    let wide = matches!(shape, Shape::OneLabel | Shape::Below) && !name.contains('.') && !PRIVATE.contains(&name);
+    wide.then(|| {
+        let message = format!("`{text}` covers a top-level domain, in which anybody can have a name");
+        Diagnostic::warning("top-level-pattern", message).help("list the domains that are meant")
+    })
 }

@@ -1,11 +1,12 @@
 //! Rules that can never match because earlier ones take all that they list.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::Reader;
 use crate::load::Builder;
 use crate::load::rule::Draft;
+use crate::pattern;
 use crate::policy::Listed;
-use crate::rule::{Protocol, RuleInfo};
+use crate::rule::{Action, Protocol, RuleInfo};
 
 /// Compares the rule that is being read with the rules before it.
 ///
@@ -21,13 +22,12 @@ pub(super) fn check(builder: &Builder<'_>, reader: &mut Reader<'_>, draft: &Draf
         .zip(&builder.sound)
         .map(|(earlier, sound)| *sound && covers(earlier, &draft.info))
         .collect();
-    let covered_by =
-        |listed: &Listed| -> Option<usize> {
-            let (shape, name) = builder.policy.index.entry(listed.entry);
-            builder.policy.index.covering(shape, name).find_map(|rules| {
-                rules.iter().map(|&id| id as usize).find(|&id| wide.get(id).copied().unwrap_or(false))
-            })
-        };
+    let taken = |rules: &[u32]| rules.iter().map(|&id| id as usize).find(|&id| wide.get(id).copied().unwrap_or(false));
+    // The first of the rules that take it decides.
+    let covered_by = |listed: &Listed| -> Option<usize> {
+        let (shape, name) = builder.policy.index.entry(listed.entry);
+        builder.policy.index.covering(shape, name).filter_map(taken).min()
+    };
     let all =
         |share: &[Listed]| share.first().and_then(covered_by).filter(|_| share.iter().all(|l| covered_by(l).is_some()));
     let named = |by: usize| {
@@ -48,13 +48,36 @@ pub(super) fn check(builder: &Builder<'_>, reader: &mut Reader<'_>, draft: &Draf
         reader.push(fault.note(note), draft.span);
         return;
     }
+    // What is listed to be shut, and stays open.
+    let open = |by: usize| {
+        let earlier = builder.policy.rules.get(by).map(|rule| rule.action);
+        draft.info.action == Action::Deny && earlier == Some(Action::Allow)
+    };
     for (span, text, range) in &draft.items {
         if let Some(by) = draft.listed.get(range.clone()).and_then(all) {
             let (name, note) = named(by);
             let message = format!("`{text}` never gets to this rule: `{name}` takes it first");
-            let fault = Diagnostic::warning("host-never-matches", message);
+            let mut fault = Diagnostic::warning("host-never-matches", message);
+            if open(by) {
+                fault.severity = Severity::Error;
+            }
             reader.push(fault.help("remove it here, or move this rule before that one").note(note), *span);
         }
+    }
+    // Squid tolerates such lines in a list, but a list of what is to be shut deserves a word.
+    let own: usize = draft.items.iter().map(|(_, _, range)| range.len()).sum();
+    let mut stay_open = draft.listed.iter().skip(own).filter_map(|listed| {
+        let by = covered_by(listed).filter(|&by| open(by))?;
+        Some((by, listed))
+    });
+    if let Some((by, listed)) = stay_open.next() {
+        let (name, note) = named(by);
+        let (shape, text) = builder.policy.index.entry(listed.entry);
+        let (text, others) = (pattern::spell(shape, text), stay_open.count());
+        let message =
+            format!("`{text}` and {others} more of the lists never get to this rule: `{name}` takes it first");
+        let fault = Diagnostic::warning("host-never-matches", message);
+        reader.push(fault.help("move this rule before that one, unless this is meant").note(note), draft.span);
     }
 }
 

@@ -143,6 +143,8 @@ fn line<'n>(reader: &mut Reader<'_>, node: &'n Node, what: &str) -> Option<&'n s
     let fault = if text.chars().any(is_hidden) {
         Diagnostic::error("bad-text", format!("{what} has an invisible character"))
             .help("keep it to one line of plain text")
+    } else if text.trim() != text {
+        Diagnostic::error("bad-text", format!("{what} begins or ends with a blank")).help("remove the blank")
     } else if text.chars().count() > 200 {
         Diagnostic::error("bad-text", format!("{what} is longer than 200 characters")).help("shorten it")
     } else {

@@ -1,7 +1,7 @@
 //! Whether a listed name or pattern could let any bucket through.
 
 use crate::index::Shape;
-use crate::s3::{Class, classify, regions};
+use crate::s3::{Class, at_or_below, bucket, classify, regions};
 
 /// What is wrong with a listed name, seen from S3.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +33,12 @@ pub(crate) fn lint(shape: Shape, name: &str) -> Option<Finding> {
             }
             Class::Pins { .. } | Class::Foreign => None,
         },
-        // One account's buckets; the parser has checked the form, but not what follows it.
+        // One account's buckets; the parser has checked that it is one account's.
         Shape::Ending => match classify(&format!("x{name}")) {
-            Class::Pins { .. } | Class::Foreign => None,
-            Class::Open | Class::Dotted { .. } => Some(Finding::Open),
+            Class::Pins { subject, suffix, .. } => bucket::account_regional(subject)
+                .filter(|region| regions::suffix_of(region) != Some(suffix))
+                .map(|region| Finding::UnknownRegion(region.to_owned())),
+            Class::Open | Class::Dotted { .. } | Class::Foreign => Some(Finding::Open),
         },
         // One label more makes a bucket's name of an endpoint, and an endpoint of a region.
         Shape::OneLabel => [PROBE, "s3", "s3-us-east-1", "bucket", "accesspoint", "control"]
@@ -44,8 +46,12 @@ pub(crate) fn lint(shape: Shape, name: &str) -> Option<Finding> {
             .find_map(|label| open(format!("{label}.{name}")))
             .map(Finding::AnyBucket),
         Shape::Below => {
-            if let Some(partition) = regions::PARTITIONS.iter().find(|p| covers(name, p.suffix)) {
+            if let Some(partition) = regions::PARTITIONS.iter().find(|p| at_or_below(p.suffix, name)) {
                 return Some(Finding::AnyBucket(format!("{PROBE}.s3.{}", partition.suffix)));
+            }
+            if let Some(partition) = regions::PARTITIONS.iter().find(|p| at_or_below(p.dualstack, name)) {
+                let region = partition.regions.first().copied().unwrap_or_default();
+                return Some(Finding::AnyBucket(format!("s3vectors.{region}.{}", partition.dualstack)));
             }
             // An endpoint itself, or anything that ends in an endpoint's last labels.
             let below = ["", "s3.", "bucket.vpce-0.s3.", "bucket.vpce-0.", "bucket.", "mrap.", "mrap.accesspoint."];
@@ -61,8 +67,4 @@ pub(crate) fn lint(shape: Shape, name: &str) -> Option<Finding> {
                 .map(Finding::AnyBucket)
         }
     }
-}
-
-fn covers(ancestor: &str, name: &str) -> bool {
-    name == ancestor || name.strip_suffix(ancestor).is_some_and(|rest| rest.ends_with('.'))
 }

@@ -1,18 +1,25 @@
 //! AWS's partitions and regions as data.
 //!
-//! Source: `endpoints.json` of botocore 1.43.11, partitions aws, aws-cn, aws-us-gov and aws-eusc.
+//! Source: `endpoints.json` and `partitions.json` of botocore 1.43.11, partitions aws, aws-cn, aws-us-gov and aws-eusc.
 
 /// Regions that share a DNS suffix.
 pub(crate) struct Partition {
     pub(crate) suffix: &'static str,
+    /// The domain of services that have only dual-stack endpoints.
+    pub(crate) dualstack: &'static str,
     pub(crate) regions: &'static [&'static str],
 }
 
 /// The partitions. `aws` and `aws-us-gov` share a suffix and so stand as one. The longer suffix comes first.
 pub(crate) const PARTITIONS: &[Partition] = &[
-    Partition { suffix: "amazonaws.com.cn", regions: &["cn-north-1", "cn-northwest-1"] },
+    Partition {
+        suffix: "amazonaws.com.cn",
+        dualstack: "api.amazonwebservices.com.cn",
+        regions: &["cn-north-1", "cn-northwest-1"],
+    },
     Partition {
         suffix: "amazonaws.com",
+        dualstack: "api.aws",
         regions: &[
             "af-south-1",
             "ap-east-1",
@@ -52,7 +59,7 @@ pub(crate) const PARTITIONS: &[Partition] = &[
             "us-west-2",
         ],
     },
-    Partition { suffix: "amazonaws.eu", regions: &["eusc-de-east-1"] },
+    Partition { suffix: "amazonaws.eu", dualstack: "api.amazonwebservices.eu", regions: &["eusc-de-east-1"] },
 ];
 
 /// The DNS suffix of a known region.

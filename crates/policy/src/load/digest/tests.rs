@@ -1,0 +1,131 @@
+use crate::load::tests::NOW;
+use crate::policy::Policy;
+
+fn digest(text: &str) -> String {
+    match Policy::parse("policy.yaml", text, NOW) {
+        Ok(loaded) => loaded.policy.digest().to_owned(),
+        Err(faults) => panic!("{text}\n{faults}"),
+    }
+}
+
+const BASE: &str = "
+version: 1
+rules:
+  - name: reports
+    expires: 2027-03-31
+    clients: [10.20.0.0/16, 192.0.2.7]
+    buckets: [{ name: reports, region: ap-northeast-1 }]
+  - name: partners
+    hosts: ['*.partner.example', .example.org, www.example.com]
+    ports: [443, 8443]
+  - name: not that
+    action: deny
+    hosts: [secret.example]
+";
+
+#[test]
+fn spelling_comments_and_who_asked_do_not_change_it() {
+    let base = digest(BASE);
+    assert!(base.len() == 64 && base.bytes().all(|b| b.is_ascii_hexdigit()), "{base}");
+    for (of, by) in [
+        ("version: 1\n", "# on review\nversion: 1 # the first\n\n"),
+        ("version: 1\n", "version: 1\nmode: enforce\non_revoke: keep\n"),
+        ("\n", "\r\n"),
+        ("2027-03-31", "2027-03-31T23:59:59Z"),
+        ("2027-03-31", "2027-04-01T08:59:59.999+09:00"),
+        ("[10.20.0.0/16, 192.0.2.7]", "[192.0.2.7/32, 10.20.0.0/17, 10.20.128.0/17]"),
+        ("[10.20.0.0/16, 192.0.2.7]", "[192.0.2.7, '::ffff:10.20.0.0/112', 10.20.3.4]"),
+        ("[{ name: reports, region: ap-northeast-1 }]", "\n      - region: ap-northeast-1\n        name: \"reports\""),
+        ("region: ap-northeast-1", "region: ap-northeast-1, endpoints: [global, legacy, dualstack, regional]"),
+        (
+            "buckets: [{ name: reports, region: ap-northeast-1 }]",
+            "hosts: [reports.s3.ap-northeast-1.amazonaws.com, REPORTS.s3.amazonaws.com, \
+             reports.s3-ap-northeast-1.amazonaws.com, reports.s3.dualstack.ap-northeast-1.amazonaws.com]",
+        ),
+        (
+            "['*.partner.example', .example.org, www.example.com]",
+            "[WWW.Example.Com, .example.org, \"*.Partner.example\"]",
+        ),
+        ("[443, 8443]", "[8443, 443, 443]"),
+        ("    ports", "    protocols: [tls]\n    ports"),
+        ("    ports", "    owner: x@example.com\n    ticket: T-1\n    reason: because\n    ports"),
+        ("    ports", "    upstream: public\n    action: allow\n    mode: enforce\n    ports"),
+        ("    hosts: [secret.example]", "    hosts: [secret.example]\n    ports: [443]"),
+    ] {
+        assert!(BASE.contains(of), "{of}");
+        assert_eq!(digest(&BASE.replace(of, by)), base, "{by}");
+    }
+}
+
+#[test]
+fn everything_that_changes_a_decision_changes_it() {
+    let mut all = vec![digest(BASE)];
+    for (of, by) in [
+        ("version: 1\n", "version: 1\nmode: audit\n"),
+        ("version: 1\n", "version: 1\non_revoke: close\n"),
+        ("name: reports\n", "name: reports2\n"),
+        ("2027-03-31", "2027-03-30"),
+        ("2027-03-31", "2027-03-31T23:59:58Z"),
+        ("    expires: 2027-03-31\n", ""),
+        ("10.20.0.0/16", "10.20.0.0/17"),
+        ("10.20.0.0/16", "10.21.0.0/16"),
+        (", 192.0.2.7", ""),
+        ("    clients: [10.20.0.0/16, 192.0.2.7]\n", ""),
+        ("clients: [10.20.0.0/16, 192.0.2.7]", "upstream: [10.20.0.0/16, 192.0.2.7]"),
+        ("name: reports, region", "name: report, region"),
+        ("ap-northeast-1", "ap-northeast-3"),
+        ("region: ap-northeast-1", "region: ap-northeast-1, endpoints: [regional]"),
+        ("region: ap-northeast-1", "region: ap-northeast-1, endpoints: [regional, dualstack, legacy, global, fips]"),
+        ("'*.partner.example'", ".partner.example"),
+        ("'*.partner.example'", "partner.example"),
+        (".example.org", "'*.example.org'"),
+        ("www.example.com", "ww.example.com"),
+        (", www.example.com", ""),
+        ("[443, 8443]", "[443]"),
+        ("[443, 8443]", "[443, 8444]"),
+        ("    ports", "    protocols: [http]\n    ports"),
+        ("    ports", "    protocols: [http, tls]\n    ports"),
+        ("    ports", "    upstream: any\n    ports"),
+        ("    ports", "    upstream: [10.0.0.0/8]\n    ports"),
+        ("    ports", "    mode: audit\n    ports"),
+        ("    ports", "    action: deny\n    ports"),
+        ("    action: deny\n", ""),
+        ("    action: deny\n", "    action: deny\n    mode: audit\n"),
+    ] {
+        assert!(BASE.contains(of), "{of}");
+        all.push(digest(&BASE.replacen(of, by, 1)));
+    }
+    // The order of rules.
+    let (head, rules) = BASE.split_once("  - name: reports").unwrap();
+    let (first, last) = rules.split_once("  - name: not that").unwrap();
+    all.push(digest(&format!("{head}  - name: not that{last}  - name: reports{first}")));
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count, "two different policies have one digest");
+}
+
+#[test]
+fn a_name_cannot_run_into_the_next_rule() {
+    // Were names and bodies only strung together, another cut of the same bytes would have the same digest.
+    let one = digest("version: 1\nrules:\n  - { name: a, hosts: [x.example] }\n");
+    let two = digest("version: 1\nrules:\n  - { name: a, hosts: [x.example] }\n  - { name: b, hosts: [y.example] }\n");
+    assert_ne!(one, two);
+    assert_ne!(one, digest("version: 1\nrules: []\n"));
+}
+
+#[test]
+fn the_clock_does_not_change_it() {
+    let text = "version: 1\nrules:\n  - { name: a, expires: 2026-01-31, hosts: [x.example] }\n";
+    let at = |now| Policy::parse("policy.yaml", text, now).unwrap().policy.digest().to_owned();
+    assert_eq!(at(0), at(i64::MAX));
+}
+
+#[test]
+fn it_is_the_same_in_every_build() {
+    // A change here makes nodes of two versions differ in metrics and alerts: write it into the changelog.
+    let empty = digest("version: 1\nrules: []\n");
+    // SHA-256 of "sekisho policy 1\nenforce\nkeep\n".
+    assert_eq!(empty, "a6304b6225d4c2e7dba64b901a0a168e3a2663569928d47433b953960840d8d8");
+    assert_eq!(digest(BASE), "da82fe44046038943be96e6a831fe0a343b0025ac9d81f92c1c86c71100ef277");
+}
