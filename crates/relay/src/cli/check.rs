@@ -31,8 +31,8 @@ pub(super) fn check(path: &Path, format: CheckFormat, deny_warnings: bool) -> io
         CheckFormat::Human if faults.errors() == 0 => format!("{}{good}", faults.human()),
         CheckFormat::Human => faults.human(),
         CheckFormat::Json => format!("{:#}\n", faults.json()),
-        CheckFormat::Sarif => format!("{:#}\n", faults.json()),
-        CheckFormat::Github => faults.human(),
+        CheckFormat::Sarif => format!("{:#}\n", faults.sarif()),
+        CheckFormat::Github => faults.github(),
     };
     print(text.as_bytes())?;
     Ok(if wrong { Done::Wrong } else { Done::Right })

@@ -39,12 +39,14 @@ impl Builder<'_, '_> {
     pub(super) fn dns(&mut self, fields: &Fields<'_>) -> Dns {
         let section = self.section(fields, "dns", DNS);
         let mut servers = Vec::new();
-        if let Some(node) = section.and_then(|section| section.get("servers")) {
-            for item in self.reader.list(node, "a list of DNS servers").unwrap_or_default() {
+        if let Some(node) = section.and_then(|section| section.get("servers"))
+            && let Some(items) = self.reader.list(node, "a list of DNS servers")
+        {
+            for item in items {
                 servers.extend(self.reader.parsed::<Server>(item, "bad-address", "a DNS server", "10.0.0.2:53"));
             }
-            if servers.is_empty() || servers.len() > 8 {
-                let fault = Diagnostic::error("dns-server-count", format!("`servers` lists {}", servers.len()));
+            if items.is_empty() || items.len() > 8 {
+                let fault = Diagnostic::error("dns-server-count", format!("`servers` lists {}", items.len()));
                 self.reader.push(fault.help("list 1 to 8, or remove `servers` to use the system's"), node.span);
             }
         }
@@ -112,10 +114,13 @@ impl Builder<'_, '_> {
         let bind = bind.and_then(|node| self.address(node)).unwrap_or(ADMIN_BIND);
         let mut allow: Vec<IpNet> = Vec::new();
         if let Some(node) = section.and_then(|section| section.get("allow")) {
-            for item in self.reader.list(node, "a list of networks").unwrap_or_default() {
-                allow.extend(self.reader.parsed::<IpNet>(item, "bad-cidr", "a network", "10.0.0.0/8"));
+            let items = self.reader.list(node, "a list of networks");
+            for item in items.unwrap_or_default() {
+                allow.extend(
+                    self.reader.parsed::<Network>(item, "bad-cidr", "a network", "10.0.0.0/8").map(|net| net.0),
+                );
             }
-            if allow.is_empty() {
+            if items.is_some_and(<[_]>::is_empty) {
                 let fault = Diagnostic::error("empty-list", "`allow` admits nobody");
                 self.reader.push(fault.help("list networks, or remove `allow` to admit whoever reaches it"), node.span);
             }
@@ -158,6 +163,20 @@ impl Builder<'_, '_> {
             lame_duck: self.duration_at(section.as_ref(), "lame_duck", s(0)..=s(HOUR), s(10)),
             drain: self.duration_at(section.as_ref(), "drain", s(0)..=s(24 * HOUR), s(5 * MINUTE)),
         }
+    }
+}
+
+/// A network, or one address.
+struct Network(IpNet);
+
+impl std::str::FromStr for Network {
+    type Err = ipnet::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(ip) = text.parse::<std::net::IpAddr>() {
+            return Ok(Self(ip.into()));
+        }
+        text.parse().map(Self)
     }
 }
 

@@ -135,7 +135,7 @@ fn sockets_that_would_take_each_others_connections() {
         ("health: { bind: \"0.0.0.0:9180\" }\n", "shared-address"),
         ("admin: { bind: \"10.0.0.1:9180\" }\n", "admin-open"),
         ("admin: { bind: \"127.0.0.1:9180\", allow: [] }\n", "empty-list"),
-        ("admin: { bind: \"127.0.0.1:9180\", allow: [10.0.0.0] }\n", "bad-cidr"),
+        ("admin: { bind: \"127.0.0.1:9180\", allow: [10.0.0.0/33] }\n", "bad-cidr"),
         ("health: {}\n", "missing-key"),
         ("dns: { servers: [] }\n", "dns-server-count"),
         ("dns: { ttl: { min: 10s, max: 5s } }\n", "out-of-range"),
