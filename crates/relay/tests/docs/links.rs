@@ -45,7 +45,7 @@ fn targets(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The anchors that GitHub makes of a page's headings.
-fn anchors(text: &str) -> impl Iterator<Item = String> {
+pub(crate) fn anchors(text: &str) -> impl Iterator<Item = String> {
     let headings = (1..=4).flat_map(move |level| page::headings(text, level));
     headings.map(|heading| {
         let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

@@ -117,12 +117,12 @@ fn buckets_are_those_that_the_program_counts_in() {
     assert!(page.contains(&format!("in seconds: {}, and beyond.", bounds.join(", "))), "{bounds:?}");
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
 }
 
 /// A histogram's name, of one of its series'.
-fn base(name: &str) -> &str {
+pub(crate) fn base(name: &str) -> &str {
     let of_histogram = |base: &&str| base.ends_with("_seconds") && base.starts_with("sekisho_");
     ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).filter(of_histogram).unwrap_or(name)
 }
