@@ -5,26 +5,24 @@
 //! node says that it enforces something else.
 
 mod active;
-pub mod files;
+mod files;
 mod moves;
+mod place;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use sekisho_policy::{Diagnostics, Policy};
+use sekisho_policy::diagnostic::{Location, visible};
+use sekisho_policy::{Diagnostic, Diagnostics, Loaded, Policy, Severity};
 
 pub use active::{Active, RuleUse};
-pub use files::ReadFile;
 
 use files::{Change, Files};
-
-/// Makes a policy of a file, reading it and whatever it refers to through the reader. Warnings ride along.
-pub type Compile = fn(&Path, &mut ReadFile<'_>) -> Result<(Policy, Diagnostics), Diagnostics>;
 
 /// What an attempt to load came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,20 +53,11 @@ impl ReloadResult {
 #[derive(Debug)]
 pub struct PolicyStore {
     active: ArcSwap<Active>,
-    compile: Compile,
     path: PathBuf,
-    state: Mutex<State>,
-    differs: AtomicBool,
+    /// As they were at the last attempt to load them. Held while files are read, so only who loads may wait for it.
+    files: Mutex<Files>,
+    faults: Mutex<Faults>,
     reloads: [AtomicU64; ReloadResult::ALL.len()],
-}
-
-/// What is known of the files.
-#[derive(Debug)]
-struct State {
-    /// As they were at the last attempt to load them.
-    files: Files,
-    /// What is wrong with them, if they are not what is in force.
-    fault: Option<Fault>,
 }
 
 /// Why the files are not what is in force.
@@ -80,20 +69,29 @@ pub struct Fault {
     pub summary: String,
 }
 
+#[derive(Debug, Default)]
+struct Faults {
+    /// The last attempt to load failed.
+    failed: Option<Fault>,
+    /// The files have changed since the last attempt, in a way that waits for the operator.
+    waiting: Option<Fault>,
+}
+
 impl PolicyStore {
-    /// Loads the policy that a node starts with.
+    /// Loads the policy that a node starts with, and answers it with its warnings. Blocks.
     ///
     /// # Errors
     /// Every fault of its files.
-    pub fn open(path: &Path, compile: Compile) -> Result<(Self, Diagnostics), Diagnostics> {
+    pub fn open(path: &Path) -> Result<(Self, Diagnostics), Diagnostics> {
         let mut files = Files::default();
-        let (policy, warnings) = files.read(|read| compile(path, read))?;
+        let (loaded, read) = files.read(|reader| load(path, reader)).ok_or_else(|| unsteady(path))?;
+        let Loaded { policy, warnings, .. } = loaded?;
+        files.keep(read);
         let store = Self {
             active: ArcSwap::from_pointee(Active::new(policy, None)),
-            compile,
             path: path.to_owned(),
-            state: Mutex::new(State { files, fault: None }),
-            differs: AtomicBool::new(false),
+            files: Mutex::new(files),
+            faults: Mutex::default(),
             reloads: Default::default(),
         };
         Ok((store, warnings))
@@ -111,12 +109,14 @@ impl PolicyStore {
 
     /// Whether the files are not what is in force.
     pub fn differs(&self) -> bool {
-        self.differs.load(Ordering::Relaxed)
+        let faults = self.faults();
+        faults.waiting.is_some() || faults.failed.is_some()
     }
 
     /// Why they are not.
     pub fn fault(&self) -> Option<Fault> {
-        self.state().fault.clone()
+        let faults = self.faults();
+        faults.waiting.clone().or_else(|| faults.failed.clone())
     }
 
     /// How many attempts to load came to `result`.
@@ -126,37 +126,53 @@ impl PolicyStore {
 
     /// Looks at the files, and loads them if they have changed and came whole. To be called each second; blocks.
     pub fn poll(&self) -> Option<ReloadResult> {
-        let mut state = self.state();
-        match state.files.poll() {
-            Change::None => {
-                // A file that was written in place and then put back is what is in force after all.
-                if state.fault.as_ref().is_some_and(|fault| fault.summary == IN_PLACE || fault.summary == MISSING) {
-                    self.settle(&mut state, None);
-                }
-                None
-            }
-            Change::Whole => Some(self.load(&mut state)),
-            Change::InPlace => {
-                self.wait_for_word(&mut state, IN_PLACE);
-                None
-            }
-            Change::Missing => {
-                self.wait_for_word(&mut state, MISSING);
-                None
-            }
+        let mut files = self.files();
+        match files.poll() {
+            // Also after a file was written in place and then put back.
+            Change::None => self.faults().waiting = None,
+            Change::InPlace => self.wait(IN_PLACE),
+            Change::Missing => self.wait(MISSING),
+            Change::Whole => return self.load_if_whole(&mut files),
         }
+        None
     }
 
     /// Loads the files as they are now, however they came. Blocks.
     pub fn reload(&self) -> ReloadResult {
-        self.load(&mut self.state())
+        let mut files = self.files();
+        match files.read(|reader| load(&self.path, reader)) {
+            Some((loaded, read)) => {
+                files.keep(read);
+                self.conclude(loaded)
+            }
+            None => self.conclude(Err(unsteady(&self.path))),
+        }
     }
 
-    fn load(&self, state: &mut State) -> ReloadResult {
-        let compiled = state.files.read(|read| (self.compile)(&self.path, read));
-        let result = match compiled {
-            Ok((policy, warnings)) => {
-                self.settle(state, None);
+    /// Loads the files unless one that was read differs from before in another way: it may have been written between
+    /// the rename that was seen and now.
+    fn load_if_whole(&self, files: &mut Files) -> Option<ReloadResult> {
+        let Some((loaded, read)) = files.read(|reader| load(&self.path, reader)) else {
+            self.wait(UNSTEADY);
+            return None;
+        };
+        let change = files.judge(&read);
+        match change {
+            Change::None | Change::Whole => {
+                files.keep(read);
+                return Some(self.conclude(loaded));
+            }
+            Change::InPlace => self.wait(IN_PLACE),
+            Change::Missing => self.wait(MISSING),
+        }
+        files.settle_for(change);
+        None
+    }
+
+    /// Puts what was loaded in force, or says what is wrong with it.
+    fn conclude(&self, loaded: Result<Loaded, Diagnostics>) -> ReloadResult {
+        let (result, failed) = match loaded {
+            Ok(Loaded { policy, warnings, .. }) => {
                 let old = self.current();
                 let unchanged = policy.digest() == old.policy.digest();
                 let (digest, rules) = (policy.digest().to_owned(), policy.rules().len());
@@ -166,15 +182,14 @@ impl PolicyStore {
                     tracing::warn!("the policy has warnings:\n{}", warnings.human());
                 }
                 tracing::info!(digest, rules, unchanged, "policy loaded");
-                if unchanged { ReloadResult::Unchanged } else { ReloadResult::Loaded }
+                (if unchanged { ReloadResult::Unchanged } else { ReloadResult::Loaded }, None)
             }
             Err(faults) => {
                 tracing::error!("the policy is faulty; the old one stays in force:\n{}", faults.human());
-                let first = faults.iter().next().map_or("unreadable", |fault| &fault.message);
-                self.settle(state, Some(format!("{} faults, the first: {first}", faults.errors())));
-                ReloadResult::Failed
+                (ReloadResult::Failed, Some(Fault { since: SystemTime::now(), summary: summary(&faults) }))
             }
         };
+        *self.faults() = Faults { failed, waiting: None };
         if let Some(count) = self.reloads.get(result as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -182,22 +197,53 @@ impl PolicyStore {
     }
 
     /// The files are something else, and nothing is done about it. Said once.
-    fn wait_for_word(&self, state: &mut State, summary: &str) {
-        if state.fault.as_ref().is_none_or(|fault| fault.summary != summary) {
+    fn wait(&self, summary: &str) {
+        let waiting = &mut self.faults().waiting;
+        if waiting.as_ref().is_none_or(|fault| fault.summary != summary) {
             tracing::warn!(path = %self.path.display(), "the policy's files differ from what is in force: {summary}");
-            self.settle(state, Some(summary.to_owned()));
+            *waiting = Some(Fault { since: SystemTime::now(), summary: summary.to_owned() });
         }
     }
 
-    fn settle(&self, state: &mut State, fault: Option<String>) {
-        self.differs.store(fault.is_some(), Ordering::Relaxed);
-        state.fault = fault.map(|summary| Fault { since: SystemTime::now(), summary });
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 const IN_PLACE: &str = "a file was written in place, so it may not be whole; SIGHUP loads it as it is";
-const MISSING: &str = "a file is missing";
+const MISSING: &str = "a file is missing or cannot be reached";
+const UNSTEADY: &str = "the files change while they are read";
+
+fn load(path: &Path, files: &dyn sekisho_policy::Files) -> Result<Loaded, Diagnostics> {
+    // A clock before 1970 loads as at its beginning, when nothing has expired.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Policy::load_from(path, files, i64::try_from(now).unwrap_or(i64::MAX))
+}
+
+fn unsteady(path: &Path) -> Diagnostics {
+    let mut faults = Diagnostics::new();
+    let file = Arc::from(path.display().to_string());
+    let fault = Diagnostic::error("unsteady-file", format!("{UNSTEADY}, so none of what was read is whole"));
+    faults.push(fault.at(Location::file(&file)).help("replace files by renaming finished ones over them"));
+    faults
+}
+
+/// How many faults there are, and the first.
+fn summary(faults: &Diagnostics) -> String {
+    let Some(first) = faults.iter().find(|fault| fault.severity == Severity::Error) else {
+        return "unreadable".to_owned();
+    };
+    let place = first.location.as_ref().map(|place| match place.line {
+        0 => format!("{}: ", visible(&place.file)),
+        line => format!("{}:{line}: ", visible(&place.file)),
+    });
+    let more = match faults.errors() {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    format!("{}{}{more}", place.unwrap_or_default(), visible(&first.message))
+}

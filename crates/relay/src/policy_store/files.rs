@@ -1,28 +1,30 @@
 //! Which files a policy was read from, and whether they have changed since: whole, or in place.
 
-use std::fs::File;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
+use sekisho_policy::FileError;
+
 use super::moves::Moves;
+use super::place::{Identity, place};
 
-/// Reads one file of a policy.
-pub type ReadFile<'a> = dyn FnMut(&Path) -> io::Result<Vec<u8>> + 'a;
-
-/// More than any policy file may have; what reads it refuses files of that size by name.
-const LARGEST: u64 = (16 << 20) + 1;
 /// How often the files are read anew when they change while they are read.
 const ATTEMPTS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How the files differ from what was read.
+/// How files differ from what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// Not at all.
     None,
-    /// A path leads to another file, put there by a rename or a symlink swap, and none was written in place.
+    /// A path leads to another file, put there by a rename or a symlink swap. Others may have changed otherwise.
     Whole,
     /// A file was written in place, or made where it is.
     InPlace,
@@ -32,137 +34,178 @@ pub enum Change {
 
 /// The files that were read last.
 #[derive(Debug, Default)]
-pub struct Files {
+pub(super) struct Files {
     seen: Vec<Seen>,
     moves: Moves,
+    look: Option<Look>,
+}
+
+/// What the last poll found. As long as nothing happens, the next one finds the same, and need not read files for it.
+#[derive(Debug)]
+struct Look {
+    now: Vec<Option<Identity>>,
+    version: u64,
+    change: Change,
 }
 
 /// A file as it was read.
 #[derive(Debug)]
-struct Seen {
+pub(super) struct Seen {
     path: PathBuf,
-    /// `None` for one that could not be read.
+    /// `None` for one that was not there.
     identity: Option<Identity>,
-    /// Kept open, so that its inode number is not given to another file.
-    _held: Option<File>,
-    bytes: Vec<u8>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
-    resolved: PathBuf,
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
+    /// Of its bytes; `None` if they could not be read.
+    hash: Option<u64>,
+    limit: usize,
 }
 
 impl Files {
-    /// Lets `compile` read files, and remembers them. If any has changed while it did, all is done again.
-    pub fn read<T>(&mut self, mut compile: impl FnMut(&mut ReadFile<'_>) -> T) -> T {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let mut seen = Vec::new();
-            let moves = &mut self.moves;
-            let result = compile(&mut |path| {
-                moves.watch(path);
-                let (one, result) = Seen::read(path);
-                seen.push(one);
-                result
-            });
-            let steady = seen.iter().all(Seen::steady);
-            self.seen = seen;
-            if steady || attempt == ATTEMPTS {
-                return result;
+    /// Lets `load` read files. If any changed meanwhile, all is done again; `None` when they would not hold still.
+    pub(super) fn read<T>(&mut self, load: impl Fn(&dyn sekisho_policy::Files) -> T) -> Option<(T, Vec<Seen>)> {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                std::thread::sleep(PAUSE);
             }
-            std::thread::sleep(PAUSE);
+            let reader = Reader { moves: RefCell::new(&mut self.moves), seen: RefCell::default() };
+            let result = load(&reader);
+            let seen = reader.seen.into_inner();
+            // Before the last look at the files: then no notice of what was read is left to be mistaken for a later one.
+            self.moves.collect();
+            if seen.iter().all(|seen| Identity::of(&seen.path).ok() == seen.identity) {
+                return Some((result, seen));
+            }
+        }
+        None
+    }
+
+    /// How what was read now came to differ from what was read before: worst first, so not `Whole` if any file was
+    /// written in place or is missing. A file that was not read before is taken as it is.
+    pub(super) fn judge(&self, read: &[Seen]) -> Change {
+        let old: HashMap<_, _> = self.seen.iter().map(|seen| (seen.path.as_path(), seen)).collect();
+        let changes = read.iter().filter_map(|new| {
+            let old = old.get(new.path.as_path())?;
+            Some(old.change(new.identity.as_ref(), &self.moves, || new.hash.is_some() && new.hash == old.hash))
+        });
+        changes.max_by_key(|&change| change as u8).unwrap_or(Change::None)
+    }
+
+    /// Compares with these from now on.
+    pub(super) fn keep(&mut self, read: Vec<Seen>) {
+        let resolved = read.iter().filter_map(|seen| Some(seen.identity.as_ref()?.resolved.clone()));
+        self.moves.keep(read.iter().filter_map(|seen| place(&seen.path)).chain(resolved).collect());
+        self.seen = read;
+        self.look = None;
+    }
+
+    /// Goes on finding `change` until something happens.
+    pub(super) fn settle_for(&mut self, change: Change) {
+        if let Some(look) = &mut self.look {
+            look.change = change;
         }
     }
 
     /// How the files differ now from what was read.
-    pub fn poll(&mut self) -> Change {
+    pub(super) fn poll(&mut self) -> Change {
+        self.moves.renew();
         let now: Vec<_> = self.seen.iter().map(|seen| Identity::of(&seen.path).ok()).collect();
-        // After the look: what was seen of a rename is then among its events.
+        // After the look: what was seen of a rename is then among its notices, or will be among the next.
         self.moves.collect();
-        let (mut whole, mut in_place, mut missing) = (false, false, false);
-        for (seen, now) in self.seen.iter_mut().zip(now) {
-            match (&seen.identity, now) {
-                (None, None) => {}
-                (Some(_), None) => missing = true,
-                (None, Some(now)) if self.moves.moved_to(&seen.path, &now.resolved) => whole = true,
-                (None, Some(_)) => in_place = true,
-                (Some(then), Some(now)) if *then == now => {}
-                (Some(then), Some(now)) => {
-                    let same_file = (then.device, then.inode) == (now.device, now.inode);
-                    if then.resolved != now.resolved {
-                        whole = true;
-                    } else if same_file && seen.same_bytes() {
-                        // Touched, no more.
-                        seen.identity = Some(now);
-                    } else if !same_file && self.moves.moved_to(&seen.path, &now.resolved) {
-                        whole = true;
-                    } else {
-                        in_place = true;
-                    }
-                }
-            }
+        let version = self.moves.version();
+        if let Some(look) = self.look.as_ref().filter(|look| look.version == version && look.now == now) {
+            return look.change;
         }
-        match (missing, in_place, whole) {
-            (true, ..) => Change::Missing,
-            (_, true, _) => Change::InPlace,
-            (_, _, true) => Change::Whole,
-            _ => Change::None,
-        }
+        let changes: Vec<_> = self
+            .seen
+            .iter()
+            .zip(&now)
+            .map(|(seen, now)| seen.change(now.as_ref(), &self.moves, || seen.same()))
+            .collect();
+        // A whole change may be a policy that has no use any more for what else has changed, so it comes first.
+        let order = [Change::Whole, Change::Missing, Change::InPlace];
+        let change = order.into_iter().find(|change| changes.contains(change)).unwrap_or(Change::None);
+        self.look = Some(Look { now, version, change });
+        change
     }
 }
 
 impl Seen {
-    fn read(path: &Path) -> (Self, io::Result<Vec<u8>>) {
-        let mut one = Self { path: path.to_owned(), identity: None, _held: None, bytes: Vec::new() };
-        let result = one.fill();
-        let result = result.map(|()| one.bytes.clone());
-        (one, result)
+    /// How the file there now came to differ. `same` says whether it has the same bytes.
+    fn change(&self, now: Option<&Identity>, moves: &Moves, same: impl FnOnce() -> bool) -> Change {
+        let then = self.identity.as_ref();
+        let Some(now) = now else { return if then.is_some() { Change::Missing } else { Change::None } };
+        if then == Some(now) {
+            return Change::None;
+        }
+        let whole = now.swapped_in(then) || moves.moved_to(&now.resolved);
+        let same_file = then.is_some_and(|then| then.same_file(now));
+        // Touched, or moved away and back, or copied over itself: no change.
+        if (same_file || !whole) && then.is_some_and(|then| then.size == now.size) && same() {
+            Change::None
+        } else if whole {
+            Change::Whole
+        } else {
+            Change::InPlace
+        }
     }
 
-    fn fill(&mut self) -> io::Result<()> {
-        self.identity = Some(Identity::of(&self.path)?);
-        let file = open_regular(&self.path)?;
-        (&file).take(LARGEST).read_to_end(&mut self.bytes)?;
-        self._held = Some(file);
-        Ok(())
-    }
-
-    /// Whether the file is still what it was just before it was read.
-    fn steady(&self) -> bool {
-        Identity::of(&self.path).ok() == self.identity
-    }
-
-    fn same_bytes(&self) -> bool {
-        let mut bytes = Vec::new();
-        let read = open_regular(&self.path).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes));
-        read.is_ok() && bytes == self.bytes
+    /// Whether the file there now has the same bytes.
+    fn same(&self) -> bool {
+        let now = open(&self.path).and_then(|file| {
+            let (mut hasher, mut file) = (DefaultHasher::new(), file.take(self.limit as u64 + 1));
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                match file.read(&mut buffer).map_err(FileError::Io)? {
+                    0 => return Ok(hasher.finish()),
+                    count => hasher.write(buffer.get(..count).unwrap_or_default()),
+                }
+            }
+        });
+        now.ok().is_some_and(|now| self.hash == Some(now))
     }
 }
 
-impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let resolved = path.canonicalize()?;
-        let meta = std::fs::metadata(&resolved)?;
-        Ok(Self {
-            resolved,
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-        })
+/// Reads files for one attempt to load a policy, and notes what it read.
+struct Reader<'a> {
+    moves: RefCell<&'a mut Moves>,
+    seen: RefCell<Vec<Seen>>,
+}
+
+impl sekisho_policy::Files for Reader<'_> {
+    fn read(&self, path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+        let identity = Identity::of(path).ok();
+        let mut moves = self.moves.borrow_mut();
+        let resolved = identity.as_ref().map(|identity| identity.resolved.clone());
+        place(path).into_iter().chain(resolved).for_each(|place| moves.watch(place));
+        let bytes = read(path, limit);
+        let hash = bytes.as_ref().ok().map(|bytes| {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(bytes);
+            hasher.finish()
+        });
+        self.seen.borrow_mut().push(Seen { path: path.to_owned(), identity, hash, limit });
+        bytes
     }
 }
 
-/// Opens a file for reading; a pipe or a device, which could keep its reader waiting for ever, is refused.
-pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("is not a regular file"));
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let file = open(path)?;
+    let size = file.metadata().map_err(FileError::Io)?.len();
+    if size > limit as u64 {
+        return Err(FileError::TooLarge);
     }
-    File::open(path)
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    // It may have grown since.
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(FileError::Io)?;
+    if bytes.len() > limit { Err(FileError::TooLarge) } else { Ok(bytes) }
+}
+
+/// Opens a regular file. A pipe that nobody writes to, which would keep its reader waiting for ever, is opened without
+/// waiting and refused.
+fn open(path: &Path) -> Result<File, FileError> {
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(|error| {
+        let dangling = error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_ok();
+        FileError::Io(if dangling { io::Error::other("it is a symbolic link to nothing") } else { error })
+    })?;
+    if file.metadata().map_err(FileError::Io)?.is_file() { Ok(file) } else { Err(FileError::NotAFile) }
 }

@@ -1,11 +1,11 @@
-//! What was renamed into the directories of a policy's files. A new file under an old name may have been renamed there,
-//! and is whole, or is still being written; only the kernel's notices tell these apart.
+//! What happened to the places of a policy's files. A new file under an old name may have been renamed there, and is
+//! whole, or may still be being written; only the kernel's notices tell these apart.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -14,9 +14,11 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 #[derive(Debug)]
 pub(super) struct Moves {
     notices: Option<OwnedFd>,
-    directories: HashMap<i32, PathBuf>,
-    /// Of a path that changed hands, whether by a rename.
-    last: HashMap<PathBuf, bool>,
+    /// Watched directories and their watches.
+    directories: HashMap<PathBuf, i32>,
+    /// Of each place, whether the last thing that happened to it was a rename; `None` where nothing did.
+    places: HashMap<PathBuf, Option<bool>>,
+    version: u64,
 }
 
 impl Default for Moves {
@@ -25,27 +27,63 @@ impl Default for Moves {
         let notices = notices.inspect_err(|error| {
             tracing::warn!(%error, "no inotify: a changed policy is loaded on SIGHUP only");
         });
-        Self { notices: notices.ok(), directories: HashMap::new(), last: HashMap::new() }
+        Self { notices: notices.ok(), directories: HashMap::new(), places: HashMap::new(), version: 0 }
     }
 }
 
 impl Moves {
-    /// Watches the directory of `path`, and that of the file which it leads to.
-    pub(super) fn watch(&mut self, path: &Path) {
-        self.watch_directory(path);
-        if let Ok(resolved) = path.canonicalize() {
-            self.watch_directory(&resolved);
+    /// Watches a place, which has no symbolic link on its way.
+    pub(super) fn watch(&mut self, place: PathBuf) {
+        if let Some(directory) = place.parent() {
+            self.watch_directory(directory);
+        }
+        self.places.entry(place).or_default();
+    }
+
+    /// Watches these places and no others, and forgets what happened to them.
+    pub(super) fn keep(&mut self, places: HashSet<PathBuf>) {
+        self.places.clear();
+        for place in places {
+            self.watch(place);
+        }
+        let wanted: HashSet<_> = self.places.keys().filter_map(|place| place.parent()).collect();
+        let idle: Vec<_> = self.directories.keys().filter(|dir| !wanted.contains(dir.as_path())).cloned().collect();
+        for directory in idle {
+            self.unwatch(&directory);
         }
     }
 
-    fn watch_directory(&mut self, path: &Path) {
-        let Some(notices) = &self.notices else { return };
-        let directory = directory(path);
-        let what = WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::ONLYDIR;
-        // A directory that is not there has nothing renamed into it.
-        if let Ok(watch) = inotify::add_watch(notices, directory, what) {
-            self.directories.insert(watch, directory.to_owned());
+    /// Sees to it that the directories which are watched are those that have these names now.
+    pub(super) fn renew(&mut self) {
+        let directories: Vec<_> = self.directories.keys().cloned().collect();
+        for directory in directories {
+            self.watch_directory(&directory);
         }
+    }
+
+    fn watch_directory(&mut self, directory: &Path) {
+        let Some(notices) = &self.notices else { return };
+        let what = WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::ONLYDIR;
+        // A directory that is not there has nothing renamed into it.
+        let Ok(watch) = inotify::add_watch(notices, directory, what) else { return };
+        match self.directories.get(directory) {
+            Some(&old) if old == watch => return,
+            Some(_) => self.unwatch(directory),
+            None => {}
+        }
+        self.directories.insert(directory.to_owned(), watch);
+    }
+
+    fn unwatch(&mut self, directory: &Path) {
+        if let Some((notices, watch)) = self.notices.as_ref().zip(self.directories.remove(directory)) {
+            // The kernel has ended the watch by itself if the directory is gone.
+            let _ = inotify::remove_watch(notices, watch);
+        }
+        // What is known of these places is of another directory.
+        self.places
+            .iter_mut()
+            .filter(|(place, _)| place.parent() == Some(directory))
+            .for_each(|(_, last)| *last = None);
     }
 
     /// Takes the notices that have come.
@@ -56,30 +94,25 @@ impl Moves {
         while let Ok(event) = reader.next() {
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
                 // What is not known to have been renamed counts as written in place.
-                self.last.clear();
+                self.places.values_mut().for_each(|last| *last = Some(false));
+                self.version += 1;
             }
-            let Some((directory, name)) = self.directories.get(&event.wd()).zip(event.file_name()) else {
-                continue;
-            };
-            let path = directory.join(OsString::from_vec(name.to_bytes().to_vec()));
-            self.last.insert(path, event.events().contains(ReadFlags::MOVED_TO));
-        }
-        // Other files of the directory come and go too.
-        if self.last.len() > 10_000 {
-            self.last.clear();
+            let directory = self.directories.iter().find(|&(_, &watch)| watch == event.wd()).map(|(path, _)| path);
+            let Some((directory, name)) = directory.zip(event.file_name()) else { continue };
+            if let Some(last) = self.places.get_mut(&directory.join(OsStr::from_bytes(name.to_bytes()))) {
+                *last = Some(event.events().contains(ReadFlags::MOVED_TO));
+                self.version += 1;
+            }
         }
     }
 
-    /// Whether the last thing that happened to the name, or to the file that it leads to, was a rename.
-    pub(super) fn moved_to(&self, path: &Path, resolved: &Path) -> bool {
-        let whole = |path: &Path| self.last.get(&directory(path).join(path.file_name().unwrap_or_default())).copied();
-        match (whole(path), whole(resolved)) {
-            (Some(path), Some(resolved)) => path && resolved,
-            (one, other) => one.or(other).unwrap_or(false),
-        }
+    /// Grows with every notice of a watched place.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
-}
 
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    /// Whether the last thing that happened to this place was a rename.
+    pub(super) fn moved_to(&self, place: &Path) -> bool {
+        self.places.get(place).copied().flatten().unwrap_or(false)
+    }
 }
