@@ -1,30 +1,40 @@
 #!/usr/bin/env python3
-"""Captures the first flight of real TLS clients on loopback, and writes README.md about what was captured.
+"""Captures the first flight of real TLS clients on loopback, and writes about what was captured.
 
     generate.py [PREFIX …]     all captures, or those whose file name begins with a PREFIX
 
-Programs that are not installed are skipped with a note, and their files stay as they are. Besides Debian's packages
-(curl openssl gnutls-bin wget golang-go chromium nodejs default-jdk) it wants `pip install awscrt curl_cffi` for the
-python3 that runs it, and cargo for rustls. Nothing here leaves loopback.
+README.md is for people; versions.json also says what tshark, which shares no code with sekisho, reads in each hello.
+Programs that are not installed are skipped with a note, and their files stay as they are. It wants Debian's packages
+(curl openssl gnutls-bin wget golang-go chromium nodejs default-jdk openssh-client; without tshark nothing is done),
+cargo for rustls, and makes itself a virtual environment under target/ for the rest. No client leaves loopback.
 """
 
 import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = HERE / "clients"
 HOST = "reports.s3.ap-northeast-1.amazonaws.com"
 VERSIONS = HERE / "versions.json"
+ENVIRONMENT = HERE.parents[2] / "target" / "venv-corpus"
+PYTHON = str(ENVIRONMENT / "bin" / "python")
+GREASE = {f"0x{digit}a{digit}a" for digit in "0123456789abcdef"}
+PACKAGES = ("awscrt==0.38.1", "curl_cffi==0.17.0")
 
 
 def main() -> None:
     wanted = tuple(sys.argv[1:])
+    if shutil.which("tshark") is None:
+        sys.exit("tshark is not installed")
+    make_environment()
     known = json.loads(VERSIONS.read_text()) if VERSIONS.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
         captures = list(all_captures(Path(scratch)))
@@ -45,8 +55,20 @@ def main() -> None:
             print(f"{len(flight):5} {name}")
     names = {name for name, _, _ in captures}
     known = {name: known[name] for name in sorted(known) if name in names and (HERE / f"{name}.bin").exists()}
+    for name, entry in known.items():
+        if not name.startswith("refused/"):
+            entry["reads"] = read_by_tshark((HERE / f"{name}.bin").read_bytes())
     VERSIONS.write_text(json.dumps(known, indent=1) + "\n")
     write_readme(known)
+
+
+def make_environment() -> None:
+    """The virtual environment, with PACKAGES in it."""
+    if not Path(PYTHON).exists():
+        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
+    freeze = subprocess.run([PYTHON, "-m", "pip", "freeze"], check=True, capture_output=True, text=True)
+    if not set(PACKAGES) <= set(freeze.stdout.split()):
+        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
 
 
 def capture(command) -> bytes:
@@ -70,6 +92,49 @@ def capture(command) -> bytes:
                 # The client's own process group, so that a browser's children go with it.
                 os.killpg(client.pid, 9)
     return flight
+
+
+def read_by_tshark(flight: bytes) -> dict:
+    """What tshark reads in a hello; GREASE (RFC 8701) is left out of the versions."""
+    fields = {
+        "host": "tls.handshake.extensions_server_name",
+        "legacy": "tls.handshake.version",
+        "versions": "tls.handshake.extensions.supported_version",
+        "alpn": "tls.handshake.extensions_alpn_str",
+        "extensions": "tls.handshake.extension.type",
+        "records": "tls.record.length",
+        "body": "tls.handshake.length",
+    }
+    with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
+        file.write(as_pcap(flight))
+        file.flush()
+        columns = [word for field in fields.values() for word in ("-e", field)]
+        command = ["tshark", "-r", file.name, "-2", "-R", "tls.handshake.type == 1", "-T", "fields", *columns]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    row = dict(zip(fields, done.stdout.rstrip("\n").split("\t"), strict=True))
+    words = lambda name: [word for word in row[name].split(",") if word]
+    versions = [version for version in words("versions") if version not in GREASE]
+    return {
+        "host": row["host"],
+        "legacy": row["legacy"],
+        "versions": versions,
+        "alpn": words("alpn"),
+        "ech": "65037" in words("extensions"),
+        "records": [int(length) for length in words("records")],
+        "body": int(row["body"]),
+    }
+
+
+def as_pcap(flight: bytes) -> bytes:
+    """A capture file in which `flight` is what a client sent to port 443: raw IPv4, segments of 1,400 bytes."""
+    packets = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)]
+    for at in range(0, len(flight), 1400):
+        segment = flight[at : at + 1400]
+        tcp = struct.pack(">HHIIBBHHH", 50000, 443, 1 + at, 1, 5 << 4, 0x18, 65535, 0, 0)
+        loopback = socket.inet_aton("127.0.0.1")
+        ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 40 + len(segment), at, 0x4000, 64, 6, 0, loopback, loopback)
+        packets.append(struct.pack("<IIII", 0, at, 40 + len(segment), 40 + len(segment)) + ip + tcp + segment)
+    return b"".join(packets)
 
 
 def all_captures(scratch: Path):
@@ -126,7 +191,9 @@ def openssl_captures(scratch: Path):
     yield "openssl-tls1.2", version, client("-tls1_2")
     yield "openssl-tls1.3", version, client("-tls1_3")
     yield "openssl-alpn", version, client("-alpn", "h2,http/1.1,http/1.0,spdy/3")
-    yield "openssl-ocsp-sct", version, client("-status", "-ct", "-no_etm")
+    logs = scratch / "ct_log_list.cnf"
+    logs.write_text("enabled_logs =\n")
+    yield "openssl-ocsp-sct", version, client("-status", "-ct", "-ctlogfile", str(logs), "-no_etm")
     yield "openssl-npn", version, client("-tls1_2", "-nextprotoneg", "http/1.1", "-serverinfo", "1234,4660")
     yield "openssl-srp", version, client("-tls1_2", "-srpuser", "user", "-srppass", "pass:secret", *legacy)
     yield "openssl-many-groups", version, client("-groups", "P-256:P-384:P-521:X25519:X448:ffdhe2048:ffdhe8192")
@@ -140,8 +207,9 @@ def openssl_captures(scratch: Path):
             continue
         resumed = ("-sess_in", str(session), f"-{protocol}")
         yield f"openssl-ticket-{protocol}", version, client(*resumed)
-        # Fragments below the hello's size: a real hello in several records.
-        yield f"openssl-fragments-{protocol}", version, client(*resumed, "-max_send_frag", "512")
+        if protocol == "tls1_2":
+            # Fragments below the hello's size: a real hello in several records.
+            yield "openssl-fragments", version, client(*resumed, "-max_send_frag", "512")
         if protocol == "tls1_3":
             early = scratch / "early"
             early.write_bytes(b"GET / HTTP/1.1\r\nHost: early\r\n\r\n")
@@ -156,17 +224,19 @@ def make_session(scratch: Path, protocol: str) -> Path | None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     own = ["-cert", certificate, "-key", key]
-    server = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", *own, "-Verify", "1", f"-{protocol}", "-www"]
+    server = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", *own, "-Verify", "1", f"-{protocol}"]
     if protocol == "tls1_3":
         server += ["-early_data"]
+    client = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", HOST, *own]
+    client += ["-sess_out", str(session), f"-{protocol}"]
     quiet = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(server, **quiet) as serving:
         for _ in range(50):
-            client = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", HOST, *own]
-            request = b"GET / HTTP/1.0\r\n\r\n"
-            options = ["-sess_out", session, f"-{protocol}", "-ign_eof"]
-            subprocess.run([*client, *options], input=request, capture_output=True, timeout=10, check=False)
-            if session.exists():
+            # Its input stays open, so that it is still there when the ticket comes behind the handshake.
+            with subprocess.Popen(client, **quiet) as asking:
+                time.sleep(0.2)
+                asking.kill()
+            if session.exists() and session.stat().st_size > 0:
                 break
         serving.kill()
     return session if session.exists() else None
@@ -183,7 +253,8 @@ def gnutls_captures():
     yield "gnutls-tls1.0", version, client("--priority=NORMAL:-VERS-ALL:+VERS-TLS1.0")
     yield "gnutls-tls1.2", version, client("--priority=NORMAL:-VERS-TLS1.3", "--alpn=h2", "--alpn=http/1.1")
     yield "gnutls-compat", version, client("--priority=NORMAL:%COMPAT:%DUMBFW")
-    yield "gnutls-everything", version, client("--priority=NORMAL:+ANON-ECDH:+PSK:+GROUP-ALL", "--heartbeat")
+    secret = ("--pskusername=user", "--pskkey=00112233")
+    yield "gnutls-everything", version, client("--priority=NORMAL:+PSK:+GROUP-ALL", *secret, "--heartbeat")
 
 
 def python_captures():
@@ -264,39 +335,37 @@ def chromium_captures(scratch: Path):
 def awscrt_captures():
     version = lambda: installed("awscrt")
     script = str(CLIENTS / "hello_awscrt.py")
-    yield "awscrt", version, lambda port: [sys.executable, script, HOST, port]
-    yield "awscrt-h2", version, lambda port: [sys.executable, script, HOST, port, "h2;http/1.1"]
+    yield "awscrt", version, lambda port: [PYTHON, script, HOST, port]
+    yield "awscrt-h2", version, lambda port: [PYTHON, script, HOST, port, "h2;http/1.1"]
 
 
 def curl_cffi_captures():
     version = lambda: installed("curl_cffi")
     script = str(CLIENTS / "hello_curl_cffi.py")
     for browser in (
-        *("chrome99", "chrome110", "chrome120", "chrome124", "chrome131", "chrome142", "chrome131_android"),
-        *("edge101", "firefox133", "firefox135", "firefox144", "safari153", "safari180", "safari260", "safari184_ios"),
-        "tor145",
+        *("chrome99", "chrome110", "chrome124", "chrome131", "chrome142", "chrome152", "chrome131_android", "edge101"),
+        *("firefox133", "firefox144", "firefox155", "safari153", "safari180", "safari260", "safari270_ios", "tor145"),
     ):
-        yield f"imitation-{browser}", version, lambda port, browser=browser: [sys.executable, script, HOST, port, browser]
+        yield f"imitation-{browser}", version, lambda port, browser=browser: [PYTHON, script, HOST, port, browser]
 
 
 def installed(package: str) -> str:
-    import importlib.metadata
-
-    return f"{package} {importlib.metadata.version(package)}"
+    return next(pinned for pinned in PACKAGES if pinned.startswith(package)).replace("==", " ")
 
 
 def rustls_captures():
     root = HERE.parents[2]
-    manifest = str(root / "Cargo.toml")
-    run = ["cargo", "run", "-q", "--manifest-path", manifest, "-p", "sekisho-peek", "--example", "rustls_hello", "--"]
+    package = ["--manifest-path", str(root / "Cargo.toml"), "-p", "sekisho-peek"]
+    subprocess.run(["cargo", "build", "-q", *package, "--example", "rustls_hello"], check=True)
+    client = str(root / "target" / "debug" / "examples" / "rustls_hello")
 
     def version() -> str:
-        tree = ["cargo", "tree", "--manifest-path", manifest, "-p", "sekisho-peek", "-e", "dev", "--depth", "1"]
+        tree = ["cargo", "tree", *package, "-e", "dev", "--depth", "1"]
         lines = subprocess.run(tree, capture_output=True, text=True, check=True).stdout.splitlines()
         return next(line.split("── ")[1] for line in lines if "── rustls v" in line)
 
-    yield "rustls", version, lambda port: [*run, HOST, port]
-    yield "rustls-fragments", version, lambda port: [*run, HOST, port, "64"]
+    yield "rustls", version, lambda port: [client, HOST, port]
+    yield "rustls-fragments", version, lambda port: [client, HOST, port, "64"]
 
 
 def refused_captures():
@@ -330,16 +399,23 @@ def write_readme(known: dict) -> None:
         "# First flights of real clients",
         "",
         f"Each `.bin` is what one program sent first when it was asked for `{HOST}`",
-        "(`wget-localhost` for `localhost`), captured on loopback by `generate.py`, which also writes this page.",
+        "(`wget-localhost` for `localhost`), captured on loopback by `generate.py`, which also writes this page and",
+        "`versions.json`: the programs, and what tshark reads in each hello, which the tests compare with.",
         "Those under `refused/` are named for the reason label that they get.",
         "",
-        "| file | bytes | program | command |",
-        "|---|---|---|---|",
+        "`name at` is where the host name begins, counted from 0 on the wire (`-`: not in one piece, or not this host).",
+        "AWS's common runtime (`awscrt`, which AWS CLI v2 and some SDKs can use for S3 transfers) and browsers that",
+        "shuffle their extensions put it behind byte 1,500: past the first TCP segment of an ordinary network.",
+        "",
+        "| file | bytes | name at | program | command |",
+        "|---|---|---|---|---|",
     ]
     for name, entry in known.items():
-        size = (HERE / f"{name}.bin").stat().st_size
+        flight = (HERE / f"{name}.bin").read_bytes()
         options = entry["options"].replace("|", "\\|")
-        lines.append(f"| `{name}.bin` | {size} | {entry['program']} | `{options}` |")
+        at = flight.find(entry.get("reads", {}).get("host", HOST).encode())
+        where = at if at >= 0 else "-"
+        lines.append(f"| `{name}.bin` | {len(flight)} | {where} | {entry['program']} | `{options}` |")
     (HERE / "README.md").write_text("\n".join(lines) + "\n")
 
 

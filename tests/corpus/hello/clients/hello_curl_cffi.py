@@ -6,7 +6,7 @@ from curl_cffi import Curl, CurlOpt
 
 host, port, browser = sys.argv[1:]
 curl = Curl()
-curl.setopt(CurlOpt.URL, f"https://{host}/".encode())
-curl.setopt(CurlOpt.CONNECT_TO, [f"::127.0.0.1:{port}".encode()])
+curl.setopt(CurlOpt.URL, f"https://{host}:{port}/".encode())
+curl.setopt(CurlOpt.RESOLVE, [f"{host}:{port}:127.0.0.1"])
 curl.impersonate(browser)
 curl.perform()
