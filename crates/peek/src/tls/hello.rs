@@ -20,6 +20,9 @@ const ECH: u16 = 0xfe0d;
 /// TLS 1.2, the highest that a hello without `supported_versions` can mean (RFC 8446 §4.2.1).
 const TLS12: u16 = 0x0303;
 
+/// Where the body has its session id's length: behind version and random (RFC 8446 §4.1.2).
+const SESSION_ID: usize = 2 + 32;
+
 /// What the message says.
 pub(super) struct Fields {
     pub(super) name: Name,
@@ -32,7 +35,7 @@ pub(super) struct Fields {
 /// Reads a whole handshake message, header included.
 pub(super) fn read(message: &[u8]) -> Result<Fields, Refusal> {
     let body = message.get(HANDSHAKE_HEADER..).unwrap_or_default();
-    let (left, hello) = parse_tls_handshake_client_hello(body).map_err(|error| Refusal::Malformed(fault(&error)))?;
+    let (left, hello) = parse_tls_handshake_client_hello(body).map_err(|error| Refusal::Malformed(fault(body, &error)))?;
     if hello.ciphers.is_empty() {
         return Err(Refusal::Malformed(Fault::CipherSuites));
     }
@@ -55,14 +58,17 @@ pub(super) fn read(message: &[u8]) -> Result<Fields, Refusal> {
     Ok(Fields { name, legacy_version, versions, alpn, ech: found.ech })
 }
 
-/// Names the vector at which tls-parser stopped.
-fn fault(error: &NomErr<tls_parser::nom::error::Error<&[u8]>>) -> Fault {
-    match error {
-        NomErr::Incomplete(_) => Fault::Truncated,
-        NomErr::Error(error) | NomErr::Failure(error) => match error.code {
-            ErrorKind::Verify => Fault::SessionId,
-            _ => Fault::CipherSuites,
-        },
+/// Names the vector at which tls-parser stopped in `body`.
+fn fault(body: &[u8], error: &NomErr<tls_parser::nom::error::Error<&[u8]>>) -> Fault {
+    let (NomErr::Error(error) | NomErr::Failure(error)) = error else {
+        return Fault::Truncated;
+    };
+    // Both lists behind the session id fail with one code, so the place tells which: the suites come right behind it.
+    let session_id = body.get(SESSION_ID).copied().map_or(0, usize::from);
+    match body.len().saturating_sub(error.input.len()) {
+        _ if error.code == ErrorKind::Verify => Fault::SessionId,
+        at if at <= SESSION_ID + 1 + session_id + 2 => Fault::CipherSuites,
+        _ => Fault::Compression,
     }
 }
 

@@ -58,23 +58,27 @@ impl Scan {
 
             let fragment = rest.get(RECORD_HEADER..).unwrap_or_default();
             let fragment = fragment.get(..len).unwrap_or(fragment);
+            let arrived = fragment.len() == len;
             let mut head = self.head;
             head.extend(fragment);
-            let message = head.judge(limits)?;
             let after = self.before + len;
-            if message.is_some_and(|message| after > message) {
-                return Err(Refusal::Malformed(Fault::AfterHello));
+            // What later records must hold; checked in the order in which the bytes that decide come, so that no
+            // delivery of the same bytes can meet the checks in another order.
+            let missing = match head.message_len(limits)? {
+                Some(message) => message.checked_sub(after).ok_or(Refusal::Malformed(Fault::AfterHello))?,
+                None if arrived => HANDSHAKE_HEADER - head.len,
+                None => 0,
+            };
+            // They need one more header at least.
+            if missing > 0 && end + RECORD_HEADER + missing > limits.raw {
+                return Err(Refusal::HelloTooLarge(Cap::Raw));
             }
-            if fragment.len() < len {
+            head.judge_version()?;
+            if !arrived {
                 return Ok(Step::Need(end));
             }
-            if message == Some(after) {
+            if missing == 0 {
                 return Ok(Step::Whole { raw_len: end });
-            }
-            // What is missing needs one more header at least.
-            let missing = message.map_or(1, |message| message - after);
-            if end + RECORD_HEADER + missing > limits.raw {
-                return Err(Refusal::HelloTooLarge(Cap::Raw));
             }
             *self = Self { record: end, before: after, head };
         }
@@ -147,26 +151,28 @@ impl Head {
         }
     }
 
-    /// Judges what is there; the message's length, header included, once it is known.
-    fn judge(&self, limits: &Limits) -> Result<Option<usize>, Refusal> {
-        let [kind, a, b, c, major, minor] = self.bytes;
+    /// The message's length, header included, once it is known. Type and length are judged as they come.
+    fn message_len(&self, limits: &Limits) -> Result<Option<usize>, Refusal> {
+        let [kind, a, b, c, ..] = self.bytes;
         if self.len > 0 && kind != u8::from(TlsHandshakeType::ClientHello) {
             return Err(Refusal::Malformed(Fault::NotClientHello));
         }
         if self.len < HANDSHAKE_HEADER {
             return Ok(None);
         }
-        let Ok(body) = usize::try_from(u32::from_be_bytes([0, a, b, c])) else {
-            return Err(Refusal::HelloTooLarge(Cap::Handshake));
-        };
-        let message = HANDSHAKE_HEADER + body;
-        if message > limits.handshake {
-            return Err(Refusal::HelloTooLarge(Cap::Handshake));
+        match usize::try_from(u32::from_be_bytes([0, a, b, c])) {
+            Ok(body) if HANDSHAKE_HEADER + body <= limits.handshake => Ok(Some(HANDSHAKE_HEADER + body)),
+            _ => Err(Refusal::HelloTooLarge(Cap::Handshake)),
         }
-        let version = u16::from_be_bytes([major, minor]);
-        if self.len == HEAD && message >= HEAD && version < 0x0301 {
-            return Err(Refusal::ObsoleteProtocol(Obsolete::Version(version)));
+    }
+
+    /// Judges the hello's own version, once it is there. A message too short for one never fills the head: what is
+    /// behind such a message is refused first.
+    fn judge_version(&self) -> Result<(), Refusal> {
+        let [.., major, minor] = self.bytes;
+        match u16::from_be_bytes([major, minor]) {
+            version @ ..0x0301 if self.len == HEAD => Err(Refusal::ObsoleteProtocol(Obsolete::Version(version))),
+            _ => Ok(()),
         }
-        Ok(Some(message))
     }
 }
