@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit};
 use serde_json::Value;
 
 use crate::metrics::Metrics;
@@ -41,7 +41,7 @@ pub struct Options {
     pub dns: String,
     /// The port of the admin endpoint, on 127.0.0.1.
     pub admin_port: u16,
-    /// The limit on open files (`RLIMIT_NOFILE`).
+    /// The limit on open files (`RLIMIT_NOFILE`), or this process's own if that is less.
     pub descriptors: u32,
 }
 
@@ -101,7 +101,9 @@ impl<'lab> Gate<'lab> {
         fs::write(directory.join("sekisho.yaml"), config(options))?;
         chown(&directory, Some(UID), Some(UID))?;
         let binary = reachable(place::gate_binary()?, lab.directory())?;
-        let (uid, files) = (UID.to_string(), format!("--nofile={}", options.descriptors));
+        // More than this process may have itself cannot be given where root lacks CAP_SYS_RESOURCE.
+        let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        let (uid, files) = (UID.to_string(), format!("--nofile={}", most.min(options.descriptors.into())));
         let mut command = lab.gate.cmd("prlimit");
         command
             .arg(files)
