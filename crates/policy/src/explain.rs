@@ -14,8 +14,8 @@ use crate::diagnostic::visible;
 use crate::index::Shape;
 use crate::pattern;
 use crate::policy::{Listed, Policy};
-use crate::rule::{Decision, Protocol, Request, RuleId};
-use crate::s3::{Class, classify};
+use crate::rule::{Decision, Protocol, Reason, Request, RuleId};
+use crate::s3::{Class, Form, classify};
 
 /// An answer for a person (`Display`) or a program (serde).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -78,6 +78,11 @@ impl Policy {
             Decision::Refuse { .. } => "refused",
         };
         let simply = matches!(decision, Decision::Allow { .. });
+        let near = if simply { Vec::new() } else { near::misses(self, request, decision.rule()) };
+        let mut hints = if simply { Vec::new() } else { hints(request) };
+        if near.is_empty() && hints.is_empty() && decision.reason() == Some(Reason::NoRule) {
+            hints.push(to_open(request.name.as_str()));
+        }
         Explanation {
             host: request.name.as_str().to_owned(),
             client: request.client.to_canonical(),
@@ -86,9 +91,9 @@ impl Policy {
             at: Timestamp::from_second(request.now).map(|at| at.to_string()).unwrap_or_default(),
             verdict,
             rule: decision.rule().and_then(|id| self.matched(id, request.name.as_str())),
-            reason: decision.reason().map(crate::rule::Reason::label),
-            near: if simply { Vec::new() } else { near::misses(self, request, decision.rule()) },
-            hints: if simply { Vec::new() } else { hints(request) },
+            reason: decision.reason().map(Reason::label),
+            near,
+            hints,
         }
     }
 
@@ -147,6 +152,17 @@ fn hints(request: &Request<'_>) -> Vec<String> {
         }
         Class::Pins { .. } | Class::Foreign => Vec::new(),
     }
+}
+
+/// What a rule would have to say, for a name that nothing comes near to.
+fn to_open(name: &str) -> String {
+    let entry = match classify(name) {
+        Class::Pins { subject, form, region: Some(region), .. } if Form::DEFAULT.contains(&form) => {
+            format!("buckets: [{{ name: {subject}, region: {region} }}]")
+        }
+        _ => format!("hosts: [{name}]"),
+    };
+    format!("no rule lists anything like it; if it shall be reached, one has to say `{entry}`")
 }
 
 impl fmt::Display for Explanation {

@@ -103,3 +103,17 @@ fn a_program_can_read_it() {
     assert_eq!(json["near"][0]["rule"]["name"], "reports");
     assert!(json.get("rule").is_none());
 }
+
+#[test]
+fn what_nothing_comes_near_to_is_told_the_entry_that_would_open_it() {
+    for (host, entry) in [
+        ("exfil.s3.eu-west-1.amazonaws.com", "`buckets: [{ name: exfil, region: eu-west-1 }]`"),
+        ("exfil.s3-fips.us-east-1.amazonaws.com", "`hosts: [exfil.s3-fips.us-east-1.amazonaws.com]`"),
+        ("unheard.of.example", "`hosts: [unheard.of.example]`"),
+    ] {
+        let explanation = explain(host, [10, 20, 0, 1], 443, Protocol::Tls);
+        assert!(explanation.near.is_empty(), "{explanation}");
+        assert!(explanation.hints.len() == 1 && explanation.hints[0].ends_with(entry), "{explanation}");
+    }
+    assert!(explain("secret.example", [10, 20, 0, 1], 443, Protocol::Tls).hints.is_empty());
+}
