@@ -52,7 +52,8 @@ impl<'lab> Stage<'lab> {
                  clients: [10.20.0.0/24]\n    \
                  buckets:\n      \
                    - {{ name: {LISTED}, region: ap-northeast-1 }}\n    \
-                 {UPSTREAM}   # this S3 has test addresses; AWS's need no such line\n"
+                 # The demo's S3 has test addresses. AWS's own are public: they need no such line.\n    \
+                 {UPSTREAM}\n"
         );
         let gate = Gate::start(lab, &Options::policy(&policy))?;
         let redirect = Redirect::nftables(lab)?;
@@ -61,6 +62,11 @@ impl<'lab> Stage<'lab> {
         fs::create_dir(&desk)?;
         fs::write(desk.join("report.csv"), "month,visits\n2026-10,18250\n2026-11,19004\n")?;
         Ok(Self { gate, policy, clients_choice, lab, s3, _redirect: redirect, desk })
+    }
+
+    /// How often the gate has asked its DNS for a name.
+    pub(super) fn gate_asked_for(&self, name: &str) -> u64 {
+        self.lab.gate_dns.queries(name)
     }
 
     /// Runs a line as typed into a shell on the client's machine.

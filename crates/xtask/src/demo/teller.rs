@@ -43,8 +43,12 @@ pub(super) fn meaning(text: &str) {
     }
 }
 
-/// Splits a line at spaces so that no part is wider than `width`, unless a word is; later parts are indented as the line is.
+/// Splits a line that is wider than `width` at spaces, so that no part is, unless a word is; later parts are indented as
+/// the line is.
 fn fold(line: &str, width: usize) -> Vec<String> {
+    if line.chars().count() <= width {
+        return vec![line.to_owned()];
+    }
     let text = line.trim_start();
     let indent = &line[..line.len() - text.len()];
     let mut parts = vec![];
@@ -68,7 +72,7 @@ mod tests {
 
     #[test]
     fn long_lines_are_folded_at_spaces_and_keep_their_indentation() {
-        assert_eq!(fold("short", 10), ["short"]);
+        assert_eq!(fold("  one   two", 11), ["  one   two"]);
         assert_eq!(fold("  one two three", 9), ["  one two", "  three"]);
         assert_eq!(fold("averyverylongword and", 8), ["averyverylongword", "and"]);
         assert_eq!(fold("", 8), [""]);

@@ -26,9 +26,9 @@ pub(super) fn check(iptables: bool) -> Result<()> {
         "this machine does not let us make network namespaces. In a container, start it with `--privileged`; otherwise \
          the kernel needs CONFIG_NET_NS",
     )?;
-    ns.run("ip", ["link", "add", "a", "type", "veth", "peer", "name", "b"])
+    ns.run("ip", ["link", "add", "north", "type", "veth", "peer", "name", "south"])
         .context("the kernel has no veth interfaces: try `modprobe veth` (CONFIG_VETH)")?;
-    ns.run("sh", ["-c", &format!("echo '{NAT}' | nft -f -")]).context(
+    ns.run("nft", [NAT]).context(
         "the kernel's nf_tables cannot redirect: try `modprobe -a nf_tables nft_chain_nat nft_redir nft_reject_inet` \
          (CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, CONFIG_NFT_REDIR, CONFIG_NFT_REJECT)",
     )?;
