@@ -1,5 +1,10 @@
 //! Real programs through the gate, in network namespaces. Needs root and what `cargo xtask setup` installs.
 
 mod aws;
+mod deploy;
 mod lab_itself;
 mod mismatch;
+mod peer;
+mod pressure;
+mod relaying;
+mod reloading;
