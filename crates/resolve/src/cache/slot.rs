@@ -83,8 +83,9 @@ impl Slot {
     pub(super) fn fresh_for(&mut self, ttl: Duration, now: Instant, settings: &Settings) {
         self.ttl = settings.clamp(ttl);
         self.expires = now + self.ttl;
-        // At 80 % of the TTL; sooner where a failing lookup would otherwise outlast what is left.
-        let lead = (self.ttl / 5).max(settings.timeout.min(self.ttl / 2));
+        // At 80 % of the TTL; sooner where the patience with silent servers, and an eighth for whatever comes late,
+        // would otherwise outlast what is left: readers would wait for that moment.
+        let lead = (self.ttl / 5).max((settings.timeout + settings.timeout / 8).min(self.ttl / 2));
         self.again = now + self.ttl.saturating_sub(lead);
     }
 

@@ -160,7 +160,7 @@ fn a_late_reply_changes_nothing_once_the_servers_have_said_something_else() {
 fn a_late_reply_does_not_shorten_what_serves_while_the_servers_are_asked_again() {
     let (mut world, name) = (World::new(), host("b.example"));
     world.cache.answered(&name, Some(v4(&[1], 5)), None, world.now);
-    assert_eq!(world.poll_for(SECOND * 4), [refresh(4_000, &name)]);
+    assert_eq!(world.poll_for(SECOND * 4), [refresh(3_875, &name)]);
     world.cache.asked(&name, world.now);
     let due = world.poll_for(SECOND * 2);
     assert!(matches!(due.as_slice(), [(5_000, Due::ServeStale(..))]), "{due:?}");
