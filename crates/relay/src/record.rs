@@ -42,7 +42,8 @@ pub struct AccessLog {
     /// `None` when no access log is kept.
     queue: Option<SyncSender<Message>>,
     shared: Arc<Signals>,
-    done: Mutex<Option<Receiver<()>>>,
+    /// Whether everything was written, once the writer has ended.
+    done: Mutex<Option<Receiver<bool>>>,
 }
 
 #[derive(Debug)]
@@ -78,12 +79,12 @@ impl AccessLog {
         let (queue, messages) = sync_channel(log.queue.max(1));
         let (finished, done) = sync_channel(1);
         let shared = Arc::new(Signals::default());
-        let mut writer = Writer::new(target, log.format, listeners, Arc::clone(&shared));
+        let mut writer = Writer::new(target, log.format, log.queue, listeners, Arc::clone(&shared));
         writer.begin(digest);
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            writer.run(&messages);
+            let written = writer.run(&messages);
             // The receiver may have stopped waiting.
-            let _ = finished.send(());
+            let _ = finished.send(written);
         })?;
         Ok(Self { queue: Some(queue), shared, done: Mutex::new(Some(done)) })
     }
@@ -107,13 +108,13 @@ impl AccessLog {
         self.look();
     }
 
-    /// Writes everything that is queued, then `stop`. Answers whether the writer got that far in a few seconds.
-    /// Blocks; what is recorded afterwards is lost.
+    /// Writes everything that is queued, then `stop`. Answers whether that was done in a few seconds. Blocks; what is
+    /// recorded afterwards is lost.
     pub fn finish(&self) -> bool {
         self.shared.stop.store(true, Ordering::Release);
         self.look();
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
-        done.is_none_or(|done| done.recv_timeout(PATIENCE).is_ok())
+        done.is_none_or(|done| done.recv_timeout(PATIENCE).unwrap_or(false))
     }
 
     fn look(&self) {

@@ -10,12 +10,17 @@ use super::line::{self, Line};
 use super::{Event, Message, Signals};
 use crate::settings::AccessFormat;
 
-/// Bytes that are written at a time while records keep coming.
-const BATCH: usize = 64 << 10;
+/// Records that are written at a time while more keep coming.
+const BATCH: usize = 512;
 /// Bytes that wait while the file cannot be written. Records beyond them are lost.
 const HELD: usize = 1 << 20;
 /// How often the path is looked at, and a failed write is tried again.
 const LOOK: Duration = Duration::from_millis(500);
+/// After a first record, others may gather for so long: they are written together, and workers need not wake this
+/// thread for each. Only where the queue has room for what comes meanwhile.
+const GATHER: Duration = Duration::from_millis(10);
+/// The queue that has that room.
+const ROOM: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -23,16 +28,28 @@ pub(super) struct Writer {
     format: AccessFormat,
     listeners: Vec<Arc<str>>,
     signals: Arc<Signals>,
-    /// Lost records that the log has told of.
-    told: u64,
+    gather: Duration,
+    /// Lost records that the log has told of, and when it did.
+    told: (u64, Option<Instant>),
     looked: Instant,
-    /// Since when the file cannot be written.
-    failing: Option<Instant>,
+    /// When a file that cannot be written is tried again.
+    retry: Option<Instant>,
+    /// Whether the operator knows that the path cannot be opened anew.
+    stuck: bool,
 }
 
 impl Writer {
-    pub(super) fn new(target: Target, format: AccessFormat, listeners: Vec<Arc<str>>, signals: Arc<Signals>) -> Self {
-        Self { target, format, listeners, signals, told: 0, looked: Instant::now(), failing: None }
+    /// A writer for a queue of `queue` records. `listeners` are the listeners' names.
+    pub(super) fn new(
+        target: Target,
+        format: AccessFormat,
+        queue: usize,
+        listeners: Vec<Arc<str>>,
+        signals: Arc<Signals>,
+    ) -> Self {
+        let gather = if queue >= ROOM { GATHER } else { Duration::ZERO };
+        let looked = Instant::now();
+        Self { target, format, listeners, signals, gather, told: (0, None), looked, retry: None, stuck: false }
     }
 
     /// The first record.
@@ -48,33 +65,37 @@ impl Writer {
         line::json(self.target.pending(), self.format, &line);
     }
 
-    /// Writes until told to stop, or until every sender is gone.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
-        loop {
+    /// Writes until told to stop, or until every sender is gone. Answers whether all that was taken is written.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) -> bool {
+        self.write(false);
+        let mut more = false;
+        while !self.signals.stop.load(Ordering::Acquire) {
             match messages.recv_timeout(LOOK) {
                 Ok(message) => {
                     self.take(message);
-                    while self.target.pending().len() < BATCH {
-                        let Ok(message) = messages.try_recv() else { break };
-                        self.take(message);
+                    if !more {
+                        std::thread::sleep(self.gather);
                     }
+                    more = self.take_queued(messages);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.look_at_file();
-            self.flush();
-            if self.signals.stop.load(Ordering::Acquire) {
-                break;
-            }
+            self.write(false);
         }
-        while let Ok(message) = messages.try_recv() {
+        while self.take_queued(messages) {
+            self.write(false);
+        }
+        self.end()
+    }
+
+    /// Takes what is queued, up to a batch. Answers whether there may be more.
+    fn take_queued(&mut self, messages: &Receiver<Message>) -> bool {
+        for _ in 0..BATCH {
+            let Ok(message) = messages.try_recv() else { return false };
             self.take(message);
-            if self.target.pending().len() >= BATCH {
-                self.flush();
-            }
         }
-        self.end();
+        true
     }
 
     fn take(&mut self, message: Message) {
@@ -83,7 +104,6 @@ impl Writer {
             self.signals.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.tell_lost();
         let (format, listeners) = (self.format, &self.listeners);
         let out = self.target.pending();
         match &event {
@@ -97,62 +117,79 @@ impl Writer {
         }
     }
 
-    /// Says how many records were lost since the last time.
-    fn tell_lost(&mut self) {
-        let lost = self.signals.lost.load(Ordering::Relaxed);
-        if lost > self.told && self.failing.is_none() {
-            let line = Line { count: Some(lost - self.told), ..Line::node("lost") };
-            line::json(self.target.pending(), self.format, &line);
-            tracing::warn!(count = lost - self.told, "access log records were lost");
-            self.told = lost;
+    /// Writes what waits, to the file that has the path now.
+    fn write(&mut self, ending: bool) {
+        self.tell_lost(ending);
+        let asked = self.signals.reopen.swap(false, Ordering::AcqRel);
+        // Nothing goes to a file that was moved away once that can be seen: it may be about to be compressed.
+        let look = !self.target.pending().is_empty() || self.looked.elapsed() >= LOOK;
+        if asked || (look && self.target.moved_away()) {
+            self.reopen();
         }
+        if look {
+            self.looked = Instant::now();
+        }
+        self.flush();
     }
 
-    /// Opens the path anew when it was asked for, or when it has become another file.
-    fn look_at_file(&mut self) {
-        let asked = self.signals.reopen.swap(false, Ordering::AcqRel);
-        if !asked && self.looked.elapsed() < LOOK {
+    /// Says how many records were lost since the last time: at once, then at most twice a second.
+    fn tell_lost(&mut self, now: bool) {
+        let lost = self.signals.lost.load(Ordering::Relaxed);
+        let (told, at) = self.told;
+        let soon = !now && at.is_some_and(|at| at.elapsed() < LOOK);
+        if lost == told || soon || self.retry.is_some() {
             return;
         }
-        self.looked = Instant::now();
-        if !asked && !self.target.moved_away() {
-            return;
-        }
-        // What waits was decided before the move; the file that was moved away is still its place.
-        self.flush();
-        if let Err(error) = self.target.reopen() {
-            tracing::error!(%error, "cannot reopen the access log; the file that was moved away goes on");
+        let line = Line { count: Some(lost - told), ..Line::node("lost") };
+        line::json(self.target.pending(), self.format, &line);
+        tracing::warn!(count = lost - told, "access log records were lost");
+        self.told = (lost, Some(Instant::now()));
+    }
+
+    fn reopen(&mut self) {
+        match self.target.reopen() {
+            Ok(()) => {
+                self.stuck = false;
+                // Another file may take what this one did not.
+                self.retry = self.retry.map(|_| Instant::now());
+            }
+            Err(error) if !self.stuck => {
+                tracing::error!(%error, "cannot open the access log anew; the file that was moved away goes on");
+                self.stuck = true;
+            }
+            Err(_) => {}
         }
     }
 
     fn flush(&mut self) {
-        if self.failing.is_some_and(|tried| tried.elapsed() < LOOK) {
+        if self.retry.is_some_and(|retry| Instant::now() < retry) {
             return;
         }
         match self.target.flush() {
             Ok(()) => {
-                if self.failing.take().is_some() {
+                if self.retry.take().is_some() {
                     tracing::warn!("the access log can be written again");
-                    self.tell_lost();
+                    self.tell_lost(true);
                 }
             }
             Err(error) => {
-                if self.failing.is_none() {
+                if self.retry.is_none() {
                     tracing::error!(%error, "cannot write the access log; records are held, then lost and counted");
                 }
-                self.failing = Some(Instant::now());
+                self.retry = Some(Instant::now() + LOOK);
             }
         }
     }
 
-    fn end(mut self) {
-        self.failing = None;
-        self.tell_lost();
+    /// The last record. Answers whether it is written, and everything before it.
+    fn end(mut self) -> bool {
+        self.retry = None;
+        self.write(true);
         line::json(self.target.pending(), self.format, &Line::node("stop"));
-        if let Err(error) = self.target.flush() {
-            let lost = self.target.waiting();
-            self.signals.lost.fetch_add(lost, Ordering::Relaxed);
-            tracing::error!(%error, lost, "cannot write the end of the access log");
-        }
+        let Err(error) = self.target.flush() else { return true };
+        let lost = self.target.waiting();
+        self.signals.lost.fetch_add(lost, Ordering::Relaxed);
+        tracing::error!(%error, lost, "cannot write the end of the access log");
+        false
     }
 }
