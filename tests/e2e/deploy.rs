@@ -37,23 +37,6 @@ fn prometheus_reads_the_rules_and_every_alert_fires_and_stays_quiet_when_it_shou
 }
 
 #[test]
-fn every_alert_has_its_entry_in_the_runbook() -> Result<()> {
-    let alerts = alerts()?;
-    let runbook = fs::read_to_string(lab::workspace().join("docs/runbook.md"))?;
-    let entries: BTreeSet<_> = runbook.lines().filter_map(|line| line.strip_prefix("### Sekisho")).collect();
-    let entries: BTreeSet<_> = entries.iter().map(|rest| format!("Sekisho{rest}")).collect();
-    ensure!(entries == alerts, "an alert or an entry, but not both: {:?}", &entries ^ &alerts);
-    let rules = read("prometheus/alerts.yaml")?;
-    for alert in &alerts {
-        let own = rules.split(&format!("- alert: {alert}\n")).nth(1).context("an alert that is not there")?;
-        let own = own.split("- alert: ").next().unwrap_or_default();
-        let link = format!("runbook: docs/runbook.md#{}\n", alert.to_lowercase());
-        ensure!(own.contains(&link), "{alert} does not say {link}");
-    }
-    Ok(())
-}
-
-#[test]
 fn a_running_gates_metrics_are_well_formed_and_are_those_that_the_rules_ask_for() -> Result<()> {
     let lab = Lab::new("deploy-metrics")?;
     let gate = Gate::start(&lab, &Options::listing(&["reports"]))?;
