@@ -29,6 +29,8 @@ const FOR_TESTS: &[Program] = &[
     ("openssl", "openssl"),
     ("haproxy", "haproxy"),
     ("promtool", "prometheus"),
+    ("logrotate", "logrotate"),
+    ("systemd-analyze", "systemd"),
     ("node", "nodejs"),
     ("javac", "default-jdk-headless"),
 ];
