@@ -24,5 +24,7 @@ pub mod recent;
 pub mod record;
 pub mod settings;
 mod sniff;
+#[cfg(test)]
+mod testing;
 mod transfer;
 mod worker;

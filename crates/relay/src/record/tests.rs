@@ -14,28 +14,8 @@ mod files;
 
 /// Settings of which only the access log matters.
 fn settings(path: Option<&Path>, format: AccessFormat, queue: usize) -> Settings {
-    let second = Duration::from_secs(1);
-    let bind = ([0, 0, 0, 0], 8443).into();
-    Settings {
-        listeners: vec![settings::Listener { name: "in".into(), bind, destination: settings::Destination::Redirect }],
-        policy: PathBuf::new(),
-        dns: settings::Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },
-        limits: settings::Limits {
-            connections: 1,
-            connections_per_client: 1,
-            undecided: 1,
-            hello_handshake: 1,
-            hello_raw: 1,
-        },
-        timeouts: settings::Timeouts { hello: second, connect: second, idle: second, half_closed: second },
-        refusal_alert: settings::RefusalAlert::AccessDenied,
-        access_log: Some(settings::AccessLog { path: path.map(Path::to_owned), format, queue }),
-        admin: None,
-        health: None,
-        log: settings::Log { level: tracing::Level::INFO, json: false },
-        shutdown: settings::Shutdown { lame_duck: second, drain: second },
-        threads: 1,
-    }
+    let access_log = settings::AccessLog { path: path.map(Path::to_owned), format, queue };
+    Settings { access_log: Some(access_log), ..crate::testing::settings() }
 }
 
 fn start(path: &Path) -> AccessLog {
@@ -235,8 +215,7 @@ fn what_a_full_queue_does_not_take_is_counted_and_told() {
 
 #[test]
 fn without_an_access_log_nothing_is_kept_and_nothing_lost() {
-    let settings = Settings { access_log: None, ..settings(None, AccessFormat::Json, 1) };
-    let log = AccessLog::start(&settings, "").unwrap();
+    let log = AccessLog::start(&crate::testing::settings(), "").unwrap();
     log.record(close(&outcome(1)));
     log.reopen();
     assert!(log.finish());
