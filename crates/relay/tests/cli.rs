@@ -1,0 +1,264 @@
+//! The commands as a person runs them: exit codes, what is printed where, and files that are no files at all.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const CONFIG: &str =
+    "listeners:\n  - { bind: \"127.0.0.1:0\", destination: redirect }\npolicy: policy.yaml\nadmin: off\n";
+const POLICY: &str = "version: 1\nrules:\n  - { name: a, owner: o, ticket: t, hosts: [a.example] }\n";
+
+fn directory(config: &[u8], policy: &[u8]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("sekisho.yaml"), config).unwrap();
+    fs::write(directory.path().join("policy.yaml"), policy).unwrap();
+    directory
+}
+
+fn sekisho(directory: &Path, arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_sekisho")).current_dir(directory).args(arguments).output().unwrap();
+    let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(!said.contains("panicked"), "{said}");
+    output
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The codes that `check` gives, in order, and its exit code.
+fn check(directory: &Path) -> (Vec<String>, i32) {
+    let output = sekisho(directory, &["check", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    let codes = report["diagnostics"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap().to_owned());
+    (codes.collect(), output.status.code().unwrap())
+}
+
+#[test]
+fn good_files_have_no_faults_and_a_digest() {
+    let directory = directory(CONFIG.as_bytes(), POLICY.as_bytes());
+    let output = sekisho(directory.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+    assert!(out(&output).starts_with("no faults\npolicy.yaml: 1 rules, digest "), "{}", out(&output));
+    assert_eq!(err(&output), "");
+}
+
+#[test]
+fn warnings_fail_only_where_they_are_denied() {
+    let config = CONFIG.replace("redirect", "none");
+    let directory = directory(config.as_bytes(), POLICY.as_bytes());
+    assert_eq!(check(directory.path()), (vec!["balancer-is-client".to_owned()], 0));
+    let denied = sekisho(directory.path(), &["check", "--deny", "warnings"]);
+    assert_eq!(denied.status.code(), Some(1));
+}
+
+#[test]
+fn the_faults_of_both_files_are_told_at_once() {
+    let policy = "version: 2\nrules:\n  - name: a\n    hosts: [s3.ap-northeast-1.amazonaws.com, \"*.s3.amazonaws.com\"]\n  - name: a\n    \
+                  buckets: [{ name: a.b.c, region: ap-northeast-1 }, { name: abc, region: ap-northeast-9 }]\n    clients: [10.0.0.1/8]\n    \
+                  expires: 2027-02-30\n    hosts_files: [missing]\n    acton: deny\n  - { name: b, hosts: [x.example] }\n  - { name: c, hosts: [x.example] }\n";
+    let config = CONFIG.replace("admin: off", "admin: off\ntimeouts: { idle: 1 fortnight }\nthread: 2");
+    let directory = directory(config.as_bytes(), policy.as_bytes());
+    let (codes, exit) = check(directory.path());
+    assert_eq!(exit, 1);
+    for code in [
+        "bad-duration",
+        "unknown-key",
+        "wrong-type",
+        "path-style-host",
+        "any-bucket-pattern",
+        "duplicate-name",
+        "dotted-bucket",
+        "unknown-region",
+        "cidr-host-bits",
+        "bad-date",
+        "unreadable-file",
+        "duplicate-rule",
+    ] {
+        assert!(codes.iter().any(|found| found == code), "{code} is missing from {codes:?}");
+    }
+    let human = sekisho(directory.path(), &["check"]);
+    assert!(out(&human).contains("--> policy.yaml:4:13"), "{}", out(&human));
+    assert!(out(&human).contains("^^^^^^^^^^^"), "{}", out(&human));
+    // Nothing starts on them.
+    let run = sekisho(directory.path(), &["run"]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(err(&run).contains("bad-duration"), "{}", err(&run));
+}
+
+#[test]
+fn a_node_does_not_start_on_a_faulty_policy() {
+    let directory = directory(CONFIG.as_bytes(), b"version: 1\nrules: 5\n");
+    let output = sekisho(directory.path(), &["run"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("error[wrong-type]"), "{}", err(&output));
+}
+
+#[test]
+fn files_that_are_no_policies() {
+    let bomb =
+        format!("a: &a [x, x]\n{}", (0..30).fold(String::new(), |text, i| text + &format!("b{i}: &b{i} [*a, *a]\n")));
+    let deep = format!("{}{}", "[".repeat(50), "]".repeat(50));
+    let abyss = "[".repeat(100_000);
+    for (policy, code) in [
+        (b"\xff\xfe\x00".as_slice(), "not-utf8"),
+        (bomb.as_bytes(), "yaml-anchor"),
+        (deep.as_bytes(), "too-deep"),
+        (abyss.as_bytes(), "yaml-syntax"),
+        (b"", "wrong-type"),
+        (b"version: 1\nrules: []\n---\nversion: 1\nrules: []\n", "several-documents"),
+        (b"version: 1\nversion: 1\nrules: []\n", "duplicate-key"),
+        (b"version: 1\nrules: [\n", "yaml-syntax"),
+        (b"version: 1\x00\nrules: []\n", "hidden-character"),
+    ] {
+        let directory = directory(CONFIG.as_bytes(), policy);
+        let (codes, exit) = check(directory.path());
+        assert_eq!((codes.first().map(String::as_str), exit), (Some(code), 1), "{codes:?}");
+    }
+}
+
+#[test]
+fn paths_that_lead_to_no_file() {
+    let directory = directory(CONFIG.as_bytes(), b"");
+    let policy = directory.path().join("policy.yaml");
+    fs::remove_file(&policy).unwrap();
+    let unreadable = (vec!["unreadable-file".to_owned()], 1);
+    assert_eq!(check(directory.path()), unreadable, "missing");
+    symlink("nowhere.yaml", &policy).unwrap();
+    assert_eq!(check(directory.path()), unreadable, "dangling");
+    fs::remove_file(&policy).unwrap();
+    symlink("policy.yaml", &policy).unwrap();
+    assert_eq!(check(directory.path()), unreadable, "a circle");
+    fs::remove_file(&policy).unwrap();
+    fs::create_dir(&policy).unwrap();
+    assert_eq!(check(directory.path()), unreadable, "a directory");
+    fs::remove_dir(&policy).unwrap();
+    File::create(&policy).unwrap().set_len(100 << 20).unwrap();
+    assert_eq!(check(directory.path()), (vec!["file-too-large".to_owned()], 1), "100 MB");
+    fs::remove_file(&policy).unwrap();
+    assert!(Command::new("mkfifo").arg(&policy).status().unwrap().success());
+    assert_eq!(check(directory.path()), unreadable, "a pipe must not be waited for");
+    let missing = sekisho(directory.path(), &["check", "--config", "nowhere/sekisho.yaml"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(out(&missing).contains("nowhere/sekisho.yaml"), "{}", out(&missing));
+}
+
+#[test]
+fn bad_usage_is_2() {
+    let directory = directory(CONFIG.as_bytes(), POLICY.as_bytes());
+    for arguments in
+        [&["serve"][..], &["check", "--format", "xml"], &["explain"], &["explain", "a.example", "--from", "x"], &[]]
+    {
+        assert_eq!(sekisho(directory.path(), arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn explain_says_the_rule_or_the_reason() {
+    let directory = directory(CONFIG.as_bytes(), POLICY.as_bytes());
+    let allowed = sekisho(directory.path(), &["explain", "A.example", "--no-dns"]);
+    assert_eq!(allowed.status.code(), Some(0), "{}", err(&allowed));
+    assert!(out(&allowed).starts_with("allowed by rule `a` at policy.yaml:3"), "{}", out(&allowed));
+    let refused = sekisho(directory.path(), &["explain", "b.example", "--format", "json"]);
+    assert_eq!(refused.status.code(), Some(0));
+    let report: serde_json::Value = serde_json::from_str(&out(&refused)).unwrap();
+    assert_eq!((&report["verdict"], &report["reason"]), (&"refused".into(), &"no_rule".into()));
+    let later = sekisho(directory.path(), &["explain", "a.example", "--no-dns", "--protocol", "http"]);
+    assert!(out(&later).contains("refused (no_rule)") && out(&later).contains("http"), "{}", out(&later));
+    let no_name = sekisho(directory.path(), &["explain", "10.0.0.1"]);
+    assert_eq!(no_name.status.code(), Some(1));
+    assert!(err(&no_name).contains("is an IP address"), "{}", err(&no_name));
+}
+
+#[test]
+fn completions_and_the_manual_are_printed() {
+    let directory = directory(b"", b"");
+    for (arguments, expected) in [
+        (&["completions", "bash"][..], "_sekisho"),
+        (&["completions", "zsh"], "#compdef sekisho"),
+        (&["man"], ".TH sekisho 1"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let output = sekisho(directory.path(), arguments);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(out(&output).contains(expected), "{arguments:?}: {}", out(&output));
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure() {
+    let directory = directory(CONFIG.as_bytes(), POLICY.as_bytes());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sekisho"))
+        .current_dir(directory.path())
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let status = child.wait().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(status.success() && said.is_empty(), "{status}: {said}");
+}
+
+#[test]
+fn a_node_runs_says_what_it_is_and_ends_cleanly() {
+    let config = "listeners:\n  - { name: front, bind: \"127.0.0.1:0\", destination: none }\npolicy: policy.yaml\n\
+                  admin: { bind: \"127.0.0.1:0\" }\ndns: { servers: [127.0.0.1] }\nthreads: 2\nshutdown: { lame_duck: 0s, drain: 1s }\n";
+    let directory = directory(config.as_bytes(), POLICY.as_bytes());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sekisho"))
+        .current_dir(directory.path())
+        .arg("run")
+        .stdout(File::create(directory.path().join("out")).unwrap())
+        .stderr(File::create(directory.path().join("err")).unwrap())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    while !read("err").contains("sekisho serves") {
+        assert!(Instant::now() < deadline, "{}", read("err"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let said = read("err");
+    let after = |mark: &str| said.split(mark).nth(1).unwrap().split([' ', ')']).next().unwrap().to_owned();
+    let ask = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(after("admin=Some(")).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("/healthz").starts_with("HTTP/1.1 200 "));
+    assert!(ask("/readyz").ends_with("ready\n"));
+    assert!(ask("/metrics").contains("sekisho_build_info{version="));
+    assert!(ask("/status").contains("front at 127.0.0.1:"));
+    assert!(ask("/status.json").contains("\"stage\":\"serving\""));
+    assert!(ask("/policy").starts_with("HTTP/1.1 404 "));
+    let mut post = std::net::TcpStream::connect(after("admin=Some(")).unwrap();
+    write!(post, "POST /readyz HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    post.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD"), "{answer}");
+
+    // A client that is refused leaves its record, on stdout where no file is named.
+    let mut client = std::net::TcpStream::connect(after("address=")).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let _ = client.read(&mut [0]);
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", read("err"));
+    let log = read("out");
+    let events: Vec<_> = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
+    let named: Vec<_> = events.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(named, ["start", "close", "stop"], "{log}");
+    assert_eq!(events[1]["reason"], "not_tls");
+}
