@@ -123,7 +123,7 @@ fn run(config: &ConfigFile) -> io::Result<Done> {
             let mut text = format!("error: {error}");
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
+                text = format!("{text}: {cause}");
                 source = cause.source();
             }
             complain(&text);

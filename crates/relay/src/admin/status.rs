@@ -1,5 +1,6 @@
 //! The node as data: what `/status.json` and the page show, and what `/readyz` says.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -208,7 +209,8 @@ pub(super) fn readiness(node: &Node) -> (bool, String) {
         stage => format!("not ready: {}\n", stage.label()),
     };
     if let Some(Fault { summary, .. }) = node.shared().policy.fault() {
-        text.push_str(&format!("the policy's files are not what is in force: {summary}\n"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "the policy's files are not what is in force: {summary}");
     }
     (ready, text)
 }
