@@ -12,7 +12,7 @@ use sekisho_policy::Diagnostics;
 
 use crate::app::{self, RunError};
 
-/// A transparent gate for TLS: it reads the name in the ClientHello, decides on it by a reviewed policy, resolves it
+/// A transparent gate for TLS: it reads the name in the TLS hello, decides on it by a reviewed policy, resolves it
 /// itself, and relays bytes that it never decrypts.
 #[derive(Debug, Parser)]
 #[command(name = "sekisho", version, propagate_version = true, max_term_width = 100)]
@@ -86,7 +86,7 @@ enum Done {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { config } => run(&config),
+        Command::Run { config } => Ok(run(&config)),
         Command::Check { config, format, deny } => check::check(&config.path, format, deny.is_some()),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Completions { shell } => {
@@ -112,12 +112,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(config: &ConfigFile) -> io::Result<Done> {
+fn run(config: &ConfigFile) -> Done {
     match app::run(&config.path) {
-        Ok(()) => Ok(Done::Right),
+        Ok(()) => Done::Right,
         Err(RunError::Config(faults) | RunError::Policy(faults)) => {
             complain(&faults.human());
-            Ok(Done::Wrong)
+            Done::Wrong
         }
         Err(error) => {
             let mut text = format!("error: {error}");
@@ -127,7 +127,7 @@ fn run(config: &ConfigFile) -> io::Result<Done> {
                 source = cause.source();
             }
             complain(&text);
-            Ok(Done::Wrong)
+            Done::Wrong
         }
     }
 }

@@ -110,7 +110,7 @@ async fn hear(worker: &Worker, live: &Live, client: &TcpStream) -> Result<Sniffe
     let heard = timeout_at(deadline.into(), sniff(client, &worker.hello_limits, &worker.tools)).await;
     let sniffed = match heard {
         Ok(Ok(sniffed)) => sniffed,
-        Ok(Err(Unread::Refused(refusal))) => return Err(refused_hello(&refusal)),
+        Ok(Err(Unread::Refused(refusal))) => return Err(refused_hello(refusal)),
         Ok(Err(Unread::Closed)) => return Err(Stop::new(Reason::ClientClosed, "closed before its hello was whole")),
         Ok(Err(Unread::Broken)) => return Err(Stop::new(Reason::ClientClosed, "reset before its hello was whole")),
         Err(_) => return Err(Stop::new(Reason::HelloTimeout, "no whole hello by the deadline")),
@@ -152,7 +152,7 @@ async fn reach(
 }
 
 /// A hello that peek refused, in this crate's words.
-fn refused_hello(refusal: &Refusal) -> Stop {
+fn refused_hello(refusal: Refusal) -> Stop {
     let reason = match refusal {
         Refusal::NoSni => Reason::NoSni,
         Refusal::DuplicateExtension(..) => Reason::DuplicateExtension,

@@ -87,7 +87,7 @@ pub(crate) async fn dial(
             if more {
                 tokio::time::sleep(STAGGER).await;
             } else {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! {

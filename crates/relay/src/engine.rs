@@ -101,8 +101,9 @@ impl Engine {
                 let (shared, shard, phase) = (Arc::clone(shared), metrics.shard(), receiver.clone());
                 let token = Arc::clone(&token);
                 std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                    let _running = token;
-                    worker::run(number, shared, shard, listeners, phase)
+                    let result = worker::run(number, shared, shard, listeners, phase);
+                    drop(token);
+                    result
                 })
             })
             .collect::<io::Result<_>>()

@@ -79,7 +79,7 @@ reasons! {
     InvalidName = "invalid_name",
     /// The hello is over the cap.
     HelloTooLarge = "hello_too_large",
-    /// SSLv2 or SSLv3.
+    /// A protocol before TLS 1.0.
     ObsoleteProtocol = "obsolete_protocol",
     /// The first bytes are no TLS handshake.
     NotTls = "not_tls",

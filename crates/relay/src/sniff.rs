@@ -1,4 +1,4 @@
-//! Reads from a client until its ClientHello is whole, and loses none of the bytes.
+//! Reads from a client until its `ClientHello` is whole, and loses none of the bytes.
 
 use std::io;
 

@@ -1,5 +1,7 @@
 //! The commands as a person runs them: exit codes, what is printed where, and files that are no files at all.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
@@ -104,8 +106,7 @@ fn a_node_does_not_start_on_a_faulty_policy() {
 
 #[test]
 fn files_that_are_no_policies() {
-    let bomb =
-        format!("a: &a [x, x]\n{}", (0..30).fold(String::new(), |text, i| text + &format!("b{i}: &b{i} [*a, *a]\n")));
+    let bomb = format!("a: &a [x, x]\n{}", (0..30).map(|i| format!("b{i}: &b{i} [*a, *a]\n")).collect::<String>());
     let deep = format!("{}{}", "[".repeat(50), "]".repeat(50));
     let abyss = "[".repeat(100_000);
     for (policy, code) in [
