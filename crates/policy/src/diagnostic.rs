@@ -41,9 +41,9 @@ pub struct Location {
     pub column: u32,
     /// How many characters it spans on this line.
     pub length: u32,
-    /// The line as it stands, or the part of a long one around the fault.
-    #[serde(rename = "source")]
-    text: String,
+    /// The line as it stands, or the part of a long one around the fault; nothing of one that is longer than any author's.
+    #[serde(rename = "source", skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
     /// Characters left out before `text`.
     #[serde(skip)]
     skipped: u32,
@@ -52,6 +52,8 @@ pub struct Location {
 /// Characters of a long line that are kept before the fault, and in all.
 const BEFORE: u32 = 40;
 const WINDOW: usize = 120;
+/// The last column that is looked for: finding a character means counting those before it.
+const FAR: u32 = 1 << 18;
 /// Characters of a message, a help or a note that are kept.
 const SENTENCE: usize = 600;
 
@@ -59,13 +61,13 @@ impl Location {
     /// A place on a line whose text is given, without its line break.
     pub fn new(file: &Arc<str>, line: u32, column: u32, length: u32, text: &str) -> Self {
         let skipped = if text.len() > WINDOW { column.saturating_sub(1 + BEFORE) } else { 0 };
-        let text = text.chars().skip(skipped as usize).take(WINDOW).collect();
+        let text = (column <= FAR).then(|| text.chars().skip(skipped as usize).take(WINDOW).collect());
         Self { file: Arc::clone(file), line, column, length: length.max(1), text, skipped }
     }
 
     /// A whole file.
     pub fn file(file: &Arc<str>) -> Self {
-        Self { file: Arc::clone(file), line: 0, column: 0, length: 0, text: String::new(), skipped: 0 }
+        Self { file: Arc::clone(file), line: 0, column: 0, length: 0, text: None, skipped: 0 }
     }
 }
 
@@ -169,6 +171,21 @@ impl Diagnostics {
         if *count <= Self::KEPT {
             self.kept.push(diagnostic);
         }
+    }
+
+    /// Adds one with its place, which is worked out only for one that is kept: a line may have a million faults.
+    pub fn push_at(&mut self, diagnostic: Diagnostic, place: impl FnOnce() -> Location) {
+        let kept = self.keeps(diagnostic.severity);
+        self.push(if kept { diagnostic.at(place()) } else { diagnostic });
+    }
+
+    /// Whether one more of this severity is kept, and not only counted.
+    pub fn keeps(&self, severity: Severity) -> bool {
+        let count = match severity {
+            Severity::Error => self.errors,
+            Severity::Warning => self.warnings,
+        };
+        count < Self::KEPT
     }
 
     /// Adds all of another collection.

@@ -40,7 +40,8 @@ impl Default for Limits {
 pub struct Source {
     file: Arc<str>,
     text: String,
-    starts: Vec<usize>,
+    /// Where each line begins, in bytes.
+    starts: Vec<u32>,
 }
 
 impl Source {
@@ -73,7 +74,7 @@ impl Source {
         if text.starts_with('\u{feff}') {
             text.remove(0);
         }
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| narrow(at + 1))).collect();
         let source = Self { file, text, starts };
         source.refuse_hidden(out)?;
         Some(source)
@@ -87,9 +88,14 @@ impl Source {
     /// A line without its break, from 1; empty beyond the end.
     pub fn line(&self, line: u32) -> &str {
         let line = line as usize;
-        let start = line.checked_sub(1).and_then(|i| self.starts.get(i)).copied().unwrap_or(self.text.len());
-        let end = self.starts.get(line).copied().unwrap_or(self.text.len());
+        let start = line.checked_sub(1).map_or(self.text.len(), |i| self.start(i));
+        let end = self.start(line);
         self.text.get(start..end).unwrap_or_default().trim_end_matches(['\n', '\r'])
+    }
+
+    /// Where a line begins, counted from 0; the end of the text for a line beyond it.
+    fn start(&self, line: usize) -> usize {
+        self.starts.get(line).map_or(self.text.len(), |&start| start as usize)
     }
 
     /// The place of a span.
@@ -106,8 +112,8 @@ impl Source {
             if !is_hidden(c) || matches!(c, '\n' | '\t') || line_end {
                 continue;
             }
-            let index = self.starts.partition_point(|&start| start <= at);
-            let start = index.checked_sub(1).and_then(|i| self.starts.get(i)).copied().unwrap_or_default();
+            let index = self.starts.partition_point(|&start| start as usize <= at);
+            let start = index.checked_sub(1).map_or(0, |i| self.start(i));
             let column = self.text.get(start..at).unwrap_or_default().chars().count() + 1;
             let span = Span { line: narrow(index), column: narrow(column), length: 1 };
             let message = format!("the character U+{:04X} is invisible", u32::from(c));
@@ -283,9 +289,9 @@ impl Builder<'_> {
                 Some((key, key_span)) => {
                     if let Some(first) = seen.get(&key) {
                         let message = format!("the key `{key}` stands twice in one mapping");
-                        let fault = Diagnostic::error("duplicate-key", message).at(self.source.at(key_span));
-                        let fault = fault.help("keep one of the two").note(format!("the first is on line {first}"));
-                        self.out.push(fault);
+                        let fault = Diagnostic::error("duplicate-key", message).help("keep one of the two");
+                        let fault = fault.note(format!("the first is on line {first}"));
+                        self.out.push_at(fault, || self.source.at(key_span));
                     } else {
                         seen.insert(key.clone(), key_span.line);
                         entries.push(Entry { key, key_span, value: node });

@@ -257,17 +257,19 @@ impl RuleInfo {
     /// Whether its clients hold this one.
     pub(crate) fn admits_client(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
-        self.clients.as_ref().is_none_or(|nets| {
-            // The networks are sorted and disjoint, so only the last that begins at or before the client can hold it.
-            let after = nets.partition_point(|net| order(net.network()) <= order(client));
-            after.checked_sub(1).and_then(|i| nets.get(i)).is_some_and(|net| net.contains(&client))
-        })
+        self.clients.as_ref().is_none_or(|nets| last_at(nets, client).is_some_and(|net| net.contains(&client)))
     }
 
     /// Whether it was valid before `now` and is no more.
     pub fn expired(&self, now: i64) -> bool {
         self.expires.is_some_and(|last| now > last)
     }
+}
+
+/// Of sorted and disjoint networks the last that begins at or before an address: no other can hold it.
+pub(crate) fn last_at(nets: &[IpNet], ip: IpAddr) -> Option<&IpNet> {
+    let after = nets.partition_point(|net| order(net.network()) <= order(ip));
+    after.checked_sub(1).and_then(|i| nets.get(i))
 }
 
 /// IPv4 before IPv6, then by value.

@@ -49,6 +49,7 @@ fn place(out: &mut String, location: &Location, margin: usize) {
         return;
     }
     let _ = writeln!(out, "{:margin$}--> {file}:{}:{}", "", location.line, location.column);
+    let Some(text) = &location.text else { return };
     let mut shown = String::new();
     let (mut before, mut under) = (0, 0);
     if location.skipped > 0 {
@@ -56,7 +57,7 @@ fn place(out: &mut String, location: &Location, margin: usize) {
         before += 1;
     }
     let mut column = location.skipped;
-    for c in location.text.chars() {
+    for c in text.chars() {
         column += 1;
         let start = shown.len();
         push_visible(&mut shown, c);

@@ -56,6 +56,28 @@ fn a_long_line_is_cut_around_the_fault() {
 }
 
 #[test]
+fn a_place_beyond_any_authors_reach_is_only_named() {
+    let line = "a".repeat(1_000_000);
+    let all = located(&line, 900_000, 3);
+    assert_eq!(all.human(), "error[a-code]: message\n --> policy.yaml:7:900000\n  = help: do so\n\n1 error\n");
+    assert!(all.json()["diagnostics"][0].get("source").is_none());
+}
+
+#[test]
+fn a_place_is_worked_out_only_for_what_is_kept() {
+    let mut all = Diagnostics::new();
+    let mut places = 0;
+    for _ in 0..2 * Diagnostics::KEPT {
+        all.push_at(Diagnostic::error("e", "e"), || {
+            places += 1;
+            Location::file(&Arc::from("f"))
+        });
+    }
+    assert_eq!((places, all.errors()), (Diagnostics::KEPT, 2 * Diagnostics::KEPT));
+    assert!(!all.keeps(Severity::Error) && all.keeps(Severity::Warning));
+}
+
+#[test]
 fn a_flood_is_counted_but_not_kept() {
     let mut all = Diagnostics::new();
     for _ in 0..3 * Diagnostics::KEPT {

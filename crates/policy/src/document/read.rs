@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::document::{Entry, Node, Source, Span, Value};
 
 /// Reads nodes of one source and collects faults.
@@ -42,7 +42,7 @@ impl Reader<'_> {
         };
         for entry in entries.iter().filter(|entry| !known.contains(&&*entry.key)) {
             let fault = Diagnostic::error("unknown-key", format!("unknown key `{}` in {what}", entry.key));
-            let help = match nearest(&entry.key, known.iter().copied()) {
+            let help = match self.near(&entry.key, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known keys: {}", known.join(", ")),
             };
@@ -112,7 +112,7 @@ impl Reader<'_> {
         }
         let all: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
         let mut help = format!("write {}", all.join(" or "));
-        if let Some(near) = nearest(text, words.iter().map(|(word, _)| *word)) {
+        if let Some(near) = self.near(text, words.iter().map(|(word, _)| *word)) {
             help = format!("did you mean `{near}`? ({help})");
         }
         self.push(Diagnostic::error("unknown-word", format!("`{text}` is not {what}")).help(help), node.span);
@@ -153,7 +153,12 @@ impl Reader<'_> {
 
     /// Pushes a fault at a span of the source.
     pub fn push(&mut self, fault: Diagnostic, span: Span) {
-        self.out.push(fault.at(self.source.at(span)));
+        self.out.push_at(fault, || self.source.at(span));
+    }
+
+    /// [`nearest`], but only for an error that is going to be shown.
+    fn near<'c>(&self, text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+        if self.out.keeps(Severity::Error) { nearest(text, candidates) } else { None }
     }
 
     /// Pushes that a node is not what was expected.

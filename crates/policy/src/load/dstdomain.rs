@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::diagnostic::{Diagnostic, Location};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::document::{self, Node, Reader};
 use crate::files::FileError;
 use crate::index::Shape;
@@ -62,9 +62,9 @@ impl Builder<'_> {
                     reader.out.push(fault.at(Location::new(&file, line, 1, 1, content)));
                     return;
                 }
-                let place = || place(&file, line, content, at, word);
-                if let Some(fault) = self.word(word, draft, number, line, &place) {
-                    reader.out.push(fault);
+                let curt = !reader.out.keeps(Severity::Warning);
+                if let Some(fault) = self.word(word, draft, number, line, curt) {
+                    reader.out.push_at(fault, || place(&file, line, content, at, word));
                 }
             }
             if self.full() {
@@ -77,24 +77,18 @@ impl Builder<'_> {
         }
     }
 
-    fn word(
-        &mut self,
-        word: &str,
-        draft: &mut Draft,
-        file: u16,
-        line: u32,
-        place: &dyn Fn() -> Location,
-    ) -> Option<Diagnostic> {
+    fn word(&mut self, word: &str, draft: &mut Draft, file: u16, line: u32, curt: bool) -> Option<Diagnostic> {
         match pattern::parse(word) {
             Ok((shape @ (Shape::Exact | Shape::Below), name)) => {
                 // Repeated names are not looked at again: Squid tolerates them, and one fault a name is enough.
                 if !self.list(&mut draft.listed, shape, &name, file, line) {
                     return None;
                 }
-                draft.lint(shape, &name, word, Some(place))
+                let fault = draft.lint(shape, &name, word, true, curt)?;
+                Some(fault.note("the list itself can stay as it is"))
             }
-            Ok(_) => Some(skipped(word, "has a `*`, which Squid takes literally", place())),
-            Err((why, _)) => Some(skipped(word, &why, place())),
+            Ok(_) => Some(skipped(word, "has a `*`, which Squid takes literally")),
+            Err((why, _)) => Some(skipped(word, &why)),
         }
     }
 
@@ -131,9 +125,8 @@ fn place(file: &Arc<str>, line: u32, content: &str, at: usize, word: &str) -> Lo
     Location::new(file, line, narrow(column), narrow(word.chars().count()), content)
 }
 
-fn skipped(word: &str, why: &str, place: Location) -> Diagnostic {
+fn skipped(word: &str, why: &str) -> Diagnostic {
     // A line may be of any length; what is shown of it is not.
     let shown: String = word.chars().take(80).collect();
     Diagnostic::warning("skipped-line", format!("`{shown}` {why}, so the line can never match and is skipped"))
-        .at(place)
 }

@@ -1,6 +1,6 @@
 //! What a rule lists: `buckets`, `hosts`, `hosts_files`.
 
-use crate::diagnostic::{Diagnostic, Location, Severity};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::{Fields, Node, Reader, Value, nearest};
 use crate::index::Shape;
 use crate::load::Builder;
@@ -50,7 +50,7 @@ impl Builder<'_> {
                 return;
             }
         };
-        if let Some(fault) = draft.lint(shape, &name, text, None) {
+        if let Some(fault) = draft.lint(shape, &name, text, false, !reader.out.keeps(Severity::Error)) {
             reader.push(fault, node.span);
         }
         let start = draft.listed.len();
@@ -153,34 +153,31 @@ fn unknown_region(region: &str, near: Option<&str>, rule: &str) -> Diagnostic {
 }
 
 impl Draft {
-    /// Asks the lint about one name. `list` is the place of a name that stands in a host list.
+    /// Asks the lint about one name. A `curt` fault is only counted: what is nearest to it is not looked for.
     pub(super) fn lint(
         &mut self,
         shape: Shape,
         name: &str,
         text: &str,
-        list: Option<&dyn Fn() -> Location>,
+        in_list: bool,
+        curt: bool,
     ) -> Option<Diagnostic> {
         // What a deny rule covers is shut, however wide.
         if self.info.action == Action::Deny {
             return None;
         }
-        let fault = lint::lint(shape, name).and_then(|finding| self.found(finding, text, list.is_some()));
-        let fault = fault.or_else(|| top_level(shape, name, text))?;
-        Some(match list {
-            Some(place) => fault.at(place()).note("the list itself can stay as it is"),
-            None => fault,
-        })
+        let fault = lint::lint(shape, name).and_then(|finding| self.found(finding, text, in_list, curt));
+        fault.or_else(|| top_level(shape, name, text))
     }
 
-    fn found(&mut self, finding: Finding, text: &str, in_list: bool) -> Option<Diagnostic> {
+    fn found(&mut self, finding: Finding, text: &str, in_list: bool, curt: bool) -> Option<Diagnostic> {
         let place = format!("the rule `{}` ({})", self.info.name, self.info.place);
         let rule = if in_list { place.as_str() } else { "this rule" };
         let accept = format!("write `acknowledge: [path_style]` in {rule}");
         let fault = match finding {
             Finding::UnknownRegion(region) => {
                 self.acknowledged.unknown_region.used = true;
-                let near = nearest(&region, regions::all());
+                let near = if curt { None } else { nearest(&region, regions::all()) };
                 let mut fault = unknown_region(&region, near, rule);
                 // In a list that is to work unchanged, such a line is harmless: it names nothing that exists.
                 if self.acknowledged.unknown_region.given || in_list {

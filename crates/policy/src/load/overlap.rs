@@ -1,12 +1,14 @@
 //! Rules that can never match because earlier ones take all that they list.
 
+use std::cell::RefCell;
+
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::document::Reader;
 use crate::load::Builder;
 use crate::load::rule::Draft;
 use crate::pattern;
 use crate::policy::Listed;
-use crate::rule::{Action, Protocol, RuleInfo};
+use crate::rule::{Action, Protocol, RuleInfo, last_at};
 
 /// Compares the rule that is being read with the rules before it.
 ///
@@ -17,12 +19,16 @@ pub(super) fn check(builder: &Builder<'_>, reader: &mut Reader<'_>, draft: &Draf
     if draft.listed.is_empty() {
         return;
     }
-    // Conditions are compared once a rule, not once a name.
-    let wide: Vec<bool> = (builder.policy.rules.iter())
-        .zip(&builder.sound)
-        .map(|(earlier, sound)| *sound && covers(earlier, &draft.info))
-        .collect();
-    let taken = |rules: &[u32]| rules.iter().map(|&id| id as usize).find(|&id| wide.get(id).copied().unwrap_or(false));
+    // Conditions are compared once a rule, not once a name, and only with rules that have a name in common.
+    let known: RefCell<Vec<Option<bool>>> = RefCell::new(vec![None; builder.policy.rules.len()]);
+    let wide = |id: usize| {
+        let (Some(earlier), Some(sound)) = (builder.policy.rules.get(id), builder.sound.get(id)) else { return false };
+        match known.borrow_mut().get_mut(id) {
+            Some(known) => *known.get_or_insert_with(|| *sound && covers(earlier, &draft.info)),
+            None => false,
+        }
+    };
+    let taken = |rules: &[u32]| rules.iter().map(|&id| id as usize).find(|&id| wide(id));
     // The first of the rules that take it decides.
     let covered_by = |listed: &Listed| -> Option<usize> {
         let (shape, name) = builder.policy.index.entry(listed.entry);
@@ -87,7 +93,9 @@ fn covers(earlier: &RuleInfo, later: &RuleInfo) -> bool {
         (None, _) => true,
         (Some(_), None) => false,
         // Both are merged, so a network that is covered lies within one other.
-        (Some(wide), Some(narrow)) => narrow.iter().all(|net| wide.iter().any(|wide| wide.contains(net))),
+        (Some(wide), Some(narrow)) => {
+            narrow.iter().all(|net| last_at(wide, net.network()).is_some_and(|w| w.contains(net)))
+        }
     };
     let time = match (earlier.expires, later.expires) {
         (None, _) => true,
