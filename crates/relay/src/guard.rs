@@ -27,7 +27,7 @@ pub enum Class {
     Private,
     /// 100.64.0.0/10 (RFC 6598).
     CarrierGradeNat,
-    /// fc00::/7 (RFC 4193).
+    /// `fc00::/7` (RFC 4193).
     UniqueLocal,
     /// Anything else that the IANA special-purpose registries (RFC 6890) or the address architecture (RFC 4291) keep out of the Internet.
     Reserved,
@@ -102,34 +102,41 @@ fn classify_v4(address: Ipv4Addr) -> Class {
 fn classify_v6(address: Ipv6Addr) -> Class {
     // An embedded address that is never dialled is not dialled in disguise either.
     if let Some(inner) = embedded_v4(address) {
-        return if classify_v4(inner) == Class::Never { Class::Never } else { Class::Translated };
+        let never = inner.into_iter().flatten().any(|inner| classify_v4(inner) == Class::Never);
+        return if never { Class::Never } else { Class::Translated };
     }
     match address.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0] | [0xff00..=0xffff, ..] | [0xfe80..=0xfebf, ..] => Class::Never,
-        // Instance, ECS and EKS credentials on AWS: fd00:ec2::254, fd00:ec2::23 and their neighbours.
-        [0xfd00, 0x0ec2, ..] => Class::Never,
+        // fd00:ec2::/32 has the credentials of instances, ECS and EKS on AWS: fd00:ec2::254, fd00:ec2::23 and others.
+        [0, 0, 0, 0, 0, 0, 0, 0] | [0xff00..=0xffff | 0xfe80..=0xfebf, ..] | [0xfd00, 0x0ec2, ..] => Class::Never,
         [0, 0, 0, 0, 0, 0, 0, 1] => Class::Loopback,
         [0xfc00..=0xfdff, ..] => Class::UniqueLocal,
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => Class::Reserved,
+        [0x2001, 0..=0x1ff | 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => Class::Reserved,
         [0x2000..=0x3fff, ..] => Class::Public,
         _ => Class::Reserved,
     }
 }
 
-/// The IPv4 address that an IPv6 one carries.
-fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 address that an IPv6 one carries, or each that it may carry; `None` for a plain IPv6 address.
+fn embedded_v4(address: Ipv6Addr) -> Option<[Option<Ipv4Addr>; 4]> {
     let v4 = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    let one = |high, low| Some([v4(high, low), None, None, None]);
     match address.segments() {
-        // v4-mapped (RFC 4291 §2.5.5.2)
-        [0, 0, 0, 0, 0, 0xffff, high, low] => v4(high, low),
-        // NAT64, the well-known and the local-use prefix (RFC 6052 §2.1, RFC 8215)
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => v4(high, low),
+        // v4-mapped and, deprecated, v4-compatible (RFC 4291 §2.5.5); translated (RFC 2765 §2.1)
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => one(high, low),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => one(high, low),
+        // NAT64, the well-known prefix (RFC 6052 §2.1)
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => one(high, low),
         // 6to4 (RFC 3056 §2)
-        [0x2002, high, low, ..] => v4(high, low),
+        [0x2002, high, low, ..] => one(high, low),
         // Teredo keeps the client's address inverted (RFC 4380 §4)
-        [0x2001, 0, _, _, _, _, high, low] => v4(!high, !low),
-        // v4-compatible, deprecated (RFC 4291 §2.5.5.1)
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
+        [0x2001, 0, _, _, _, _, high, low] => one(!high, !low),
+        // NAT64, the local-use prefix (RFC 8215) at any length, each of which puts the address elsewhere, around the
+        // byte that is zero (RFC 6052 §2.2): /96, /48, /56, /64. All zeros are padding: 0.0.0.0 is not translated.
+        [0x64, 0xff9b, 1, a, b, c, d, e] => {
+            let from_low_byte = |a: u16, b: u16, c: u16| v4(a << 8 | b >> 8, b << 8 | c >> 8);
+            let inner = [v4(d, e), v4(a, b << 8 | c >> 8), v4(a << 8 | b & 0xff, c), from_low_byte(b, c, d)];
+            Some(inner.map(|inner| inner.filter(|inner| !inner.is_unspecified())))
+        }
         _ => None,
     }
 }
@@ -157,7 +164,14 @@ mod tests {
             (Class::Never, &["0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "ff02::1", "169.254.169.254", "fe80::1"]),
             (Class::Never, &["fd00:ec2::254", "fd00:ec2::23", "168.63.129.16", "169.254.170.2", "febf::1"]),
             (Class::Never, &["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"]),
-            (Class::Never, &["::169.254.169.254", "2001:0:0:0:0:0:5601:5601"]),
+            (
+                Class::Never,
+                &["::169.254.169.254", "2001:0:0:0:0:0:5601:5601", "::ffff:0:169.254.169.254", "::ffff:0.0.0.0"],
+            ),
+            // 169.254.169.254 behind a local-use prefix of /96, /48, /56 and /64; then 1.1.1.1 behind one of /48 and /64.
+            (Class::Never, &["64:ff9b:1:7::a9fe:a9fe", "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:7a9:fe:a9fe::"]),
+            (Class::Never, &["64:ff9b:1:7:a9:fea9:fe00:0"]),
+            (Class::Translated, &["64:ff9b:1:101:1:100::", "64:ff9b:1::1:101:100:0", "64:ff9b:1::"]),
         ] {
             for address in addresses {
                 assert_eq!(class(address), class_, "{address}");
