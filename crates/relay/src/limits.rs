@@ -83,13 +83,13 @@ impl Caps {
         }
         let undecided = Undecided { caps: Arc::clone(self) };
         let mut clients = self.shard(client);
-        let held = clients.entry(client).or_insert(0);
-        if *held >= self.limits.connections_per_client {
+        let held = clients.get(&client).copied().unwrap_or_default();
+        if held >= self.limits.connections_per_client {
             drop(clients);
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Client);
         }
-        *held += 1;
+        clients.insert(client, held + 1);
         drop(clients);
         Ok((Place { caps: Arc::clone(self), client }, undecided))
     }
@@ -166,6 +166,29 @@ mod tests {
         assert!(caps.admit(B).is_ok());
         assert_eq!(caps.connections(), 1);
         drop(place);
+        assert_eq!(caps.connections(), 0);
+    }
+
+    #[test]
+    fn a_client_that_is_refused_leaves_nothing_behind() {
+        let caps = caps(1, 0, 1);
+        for host in 0..1000_u32 {
+            let client = std::net::Ipv4Addr::from(0x0a00_0000 + host).into();
+            assert_eq!(caps.admit(client).unwrap_err(), Full::Client);
+        }
+        assert_eq!((caps.connections(), caps.undecided()), (0, 0));
+        assert!(caps.clients.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn a_flood_from_many_addresses_does_not_leave_its_table_behind() {
+        let caps = caps(usize::MAX, 1, usize::MAX);
+        let flood: Vec<_> =
+            (0..200_000_u32).map(|host| caps.admit(std::net::Ipv4Addr::from(host).into()).unwrap()).collect();
+        let capacity = || caps.clients.iter().map(|shard| shard.lock().unwrap().capacity()).sum::<usize>();
+        assert!(capacity() >= 200_000);
+        drop(flood);
+        assert!(capacity() < 70_000, "{}", capacity());
         assert_eq!(caps.connections(), 0);
     }
 
