@@ -33,39 +33,32 @@ pub enum BindError {
 }
 
 /// Binds `address` once for each of `count` workers. With port 0 the kernel chooses a port, the same for all.
-///
-/// The sockets share the port by `SO_REUSEPORT`, which would as gladly let a second process of the same user take half
-/// of the traffic. So the first one is bound without it and gains it only then: where anybody listens already, that
-/// fails.
 pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
-    let refused = |source| BindError::Refused { address, source };
-    let first = socket(address).map_err(refused)?;
-    first.bind(&address.into()).map_err(|error| match error.kind() {
+    listen(address, count).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { address, holder: holder::describe(address) },
-        _ => refused(error),
-    })?;
-    first.set_reuse_port(true).map_err(refused)?;
-    let bound = first.local_addr().map_err(refused)?;
+        _ => BindError::Refused { address, source },
+    })
+}
 
-    let mut sockets = vec![first];
+/// The sockets share the port by `SO_REUSEPORT`, which would as gladly let a second process of the same user take half
+/// of the traffic. So the first one listens without it and gains it only then: where anybody listens already, that
+/// fails, and of two processes that start together only one gets so far.
+fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    let first = socket(address)?;
+    first.bind(&address.into())?;
+    first.listen(BACKLOG)?;
+    first.set_reuse_port(true)?;
+    let bound = first.local_addr()?;
+
+    let mut sockets = vec![first.into()];
     for _ in 1..count {
-        let next = socket(address).map_err(refused)?;
-        next.set_reuse_port(true).map_err(refused)?;
-        next.bind(&bound).map_err(refused)?;
-        sockets.push(next);
+        let next = socket(address)?;
+        next.set_reuse_port(true)?;
+        next.bind(&bound)?;
+        next.listen(BACKLOG)?;
+        sockets.push(next.into());
     }
-    sockets
-        .into_iter()
-        .map(|socket| {
-            socket.listen(BACKLOG)?;
-            Ok(TcpListener::from(socket))
-        })
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(|source| match source.kind() {
-            // Two processes that start together can both bind; only one of them gets to listen.
-            io::ErrorKind::AddrInUse => BindError::InUse { address, holder: holder::describe(address) },
-            _ => refused(source),
-        })
+    Ok(sockets)
 }
 
 /// A socket with every option that accepted sockets inherit, so that none is set for each connection.
@@ -116,6 +109,36 @@ mod tests {
             assert!(holder.contains(&format!("process {}", std::process::id())), "{holder}");
             drop(listeners);
             assert!(bind(address, 2).is_ok(), "free again once it is closed");
+        }
+    }
+
+    #[test]
+    fn every_worker_gets_its_share() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let listeners = bind(any.parse().unwrap(), 3).unwrap();
+            let address = listeners[0].local_addr().unwrap();
+            let clients: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+            let shares: Vec<_> = listeners.iter().map(|l| std::iter::from_fn(|| l.accept().ok()).count()).collect();
+            assert_eq!(shares.iter().sum::<usize>(), clients.len());
+            assert!(shares.iter().all(|&share| share > 50), "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_that_start_together_only_one_gets_to_listen() {
+        for _ in 0..100 {
+            // A port that is free just now.
+            let address = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap()[0].local_addr().unwrap();
+            let barrier = std::sync::Barrier::new(2);
+            let start = || {
+                barrier.wait();
+                listen(address, 2)
+            };
+            let (one, other) = std::thread::scope(|scope| {
+                let other = scope.spawn(start);
+                (start(), other.join().unwrap())
+            });
+            assert!(!(one.is_ok() && other.is_ok()), "both listen on {address}");
         }
     }
 
