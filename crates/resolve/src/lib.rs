@@ -6,8 +6,40 @@
 //!
 //! Only DNS is asked: no hosts file, no search list, no special names.
 //!
-//! From the outside in: this handle, [`driver`] (the thread), [`cache`] (what is known; sans-IO), [`lookup`] (one
-//! name), [`upstream`] (the servers), [`message`] (one question and its reply).
+//! # What serves when
+//!
+//! | the name | what a caller gets |
+//! |---|---|
+//! | within its TTL, clamped to `ttl_min`–`ttl_max` | the union of the answers of the last `ttl_max`, at once |
+//! | in use, at 80 % of its TTL | the same, while the servers are asked again |
+//! | past its TTL, the servers being asked for less than `timeout` | waits for them |
+//! | past its TTL, and they were silent for `timeout`, or failed | the last union, at once, up to `serve_stale` |
+//! | unknown, or stale for longer | waits; a failure is kept for 1 s, then 2 s, up to 5 s (RFC 9520) |
+//! | denied (NXDOMAIN, or NODATA for both families) | not found, for the SOA's time up to `negative_max`; nothing older |
+//!
+//! *In use* is a name that was read within the last minute, or within its TTL where that is longer. Its refresh begins
+//! early enough (a little more than `timeout` before the end) that silence is established when the TTL ends: then the
+//! old answer goes on, as RFC 8767 §5 has it with its client response timer, and nobody waits. A reply of whatever
+//! kind then replaces it: addresses, a denial (§4: nothing stale over it, not even for one family while the other
+//! fails), or a failure. Only where the TTL is shorter than twice the timeout may that take over a moment late. Time
+//! that a lookup spends waiting for its turn, when more than 128 of them (or 32 refreshes) run, counts as silence too.
+//!
+//! While the servers fail a name's addresses stay as they are; otherwise an address leaves `ttl_max` after it was last
+//! answered.
+//!
+//! # How servers are asked
+//!
+//! One lookup of a name is under way at a time, for both families side by side; addresses of one do not wait longer
+//! than 50 ms for the other's (RFC 8305 §3), which join when they come. Servers are asked in their order, the next one
+//! as soon as one fails or beside it after half a `timeout` of silence; a silent one is then asked after the others,
+//! until it answers a probe. Questions go out over UDP with EDNS and 1,232 bytes, each from a random port with a random
+//! id; replies from elsewhere, with another id or to another question are passed over (hickory does that); a cut
+//! reply is asked for again over TCP.
+//!
+//! # Reading the code
+//!
+//! From the outside in: this handle, `driver` (the thread), `cache` (what is known; sans-IO), `lookup` (one
+//! name), `upstream` (the servers), `message` (one question and its reply).
 
 mod answer;
 mod cache;

@@ -173,3 +173,6 @@ fn transport(error: &NetError) -> &'static str {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
