@@ -11,8 +11,8 @@ use tokio::task::spawn_local;
 
 use crate::connection::serve;
 use crate::destination::plain;
-use crate::engine::Phase;
 use crate::outcome::Outcome;
+use crate::shared::Phase;
 use crate::worker::Worker;
 
 /// How long accepting rests when the system has no descriptor or memory left for a connection.

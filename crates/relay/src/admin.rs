@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::app::Node;
+use crate::node::Node;
 use crate::settings;
 
 /// Connections that are served at one time; more wait in the kernel's queue.

@@ -2,7 +2,6 @@
 
 mod descriptors;
 mod keeper;
-mod node;
 mod systemd;
 
 use std::io;
@@ -16,18 +15,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Surface};
 use crate::config::Config;
-use crate::engine::{self, Engine, Shared, Sockets};
+use crate::engine::{self, Engine, Sockets};
 use crate::limits::Caps;
 use crate::listen::{self, BindError};
 use crate::metrics::Metrics;
+use crate::node::{Node, Stage};
 use crate::own::OwnSockets;
 use crate::policy_store::PolicyStore;
 use crate::recent::Recent;
 use crate::record::AccessLog;
 use crate::settings::Settings;
+use crate::shared::Shared;
 
 use keeper::Keeper;
-pub use node::{Node, Stage};
 
 /// Why a node did not start, or ended otherwise than it was told to.
 #[derive(Debug, thiserror::Error)]

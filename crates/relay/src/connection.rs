@@ -17,19 +17,12 @@ use crate::outcome::{ClosedBy, Offered};
 use crate::reason::{Alert, Answer, Reason};
 use crate::settings::Destination;
 use crate::sniff::{Sniffed, Unread, sniff};
+use crate::stop::Stop;
 use crate::transfer::{reset_on_close, say_goodbye, transfer, unless_ordered};
 use crate::worker::{Entry, Worker};
 
 /// How long a refused client may take to read its alert.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Why a connection is not served, and how the client is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stop {
-    pub(crate) reason: Reason,
-    pub(crate) detail: Option<&'static str>,
-    pub(crate) answer: Answer,
-}
 
 /// What an opening yields.
 struct Opened {
@@ -173,19 +166,5 @@ fn over(full: Full) -> Stop {
         Full::Connections => Stop::new(Reason::OverConnectionLimit, "connections of the process"),
         Full::Undecided => Stop::new(Reason::OverConnectionLimit, "undecided connections of the process"),
         Full::Client => Stop::new(Reason::OverClientLimit, "connections of this client"),
-    }
-}
-
-impl Stop {
-    /// Told as is usual for the reason.
-    pub(crate) const fn new(reason: Reason, detail: &'static str) -> Self {
-        Self { reason, detail: Some(detail), answer: reason.answer() }
-    }
-
-    const fn closed_by(&self) -> ClosedBy {
-        match self.answer {
-            Answer::Nothing => ClosedBy::Client,
-            Answer::Alert(_) | Answer::Reset => ClosedBy::Gate,
-        }
     }
 }

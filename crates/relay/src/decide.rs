@@ -6,12 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sekisho_name::Name;
 use sekisho_policy::{Decision, Mode, Protocol, Request, RuleId, Upstream};
 
-use crate::connection::Stop;
 use crate::live::Live;
 use crate::outcome::Verdict;
 use crate::policy_store::Active;
 use crate::reason::{Alert, Answer, Reason};
 use crate::settings::RefusalAlert;
+use crate::stop::Stop;
 use crate::worker::Worker;
 
 /// A decision to let a connection through. It keeps the policy that decided, so that no connection is ever judged by

@@ -1,53 +1,23 @@
 //! The engine: the listening sockets, and one worker for each core.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sekisho_resolve::Resolver;
+use tokio::runtime;
 use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
 
+use crate::accept::accept;
 use crate::limits::Caps;
 use crate::listen::{BindError, bind};
-use crate::metrics::Metrics;
-use crate::own::OwnSockets;
-use crate::policy_store::PolicyStore;
-use crate::recent::Recent;
-use crate::record::AccessLog;
+use crate::metrics::{Metrics, Shard};
 use crate::settings::Settings;
-use crate::worker;
-
-/// What is process-wide by nature, and nothing else is.
-#[derive(Debug)]
-pub struct Shared {
-    /// The node's settings.
-    pub settings: Settings,
-    /// The policy in force, as a snapshot.
-    pub policy: Arc<PolicyStore>,
-    /// The resolver, on its own thread.
-    pub resolver: Resolver,
-    /// The queue to the access log's writer.
-    pub log: AccessLog,
-    /// The caps.
-    pub caps: Arc<Caps>,
-    /// What is never dialled because it is this process.
-    pub own: OwnSockets,
-    /// What was refused lately.
-    pub recent: Recent,
-}
-
-/// What the workers are to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Accept and serve.
-    Serve,
-    /// Accept what is queued and no more; serve what there is.
-    Drain,
-    /// End every connection.
-    Abort,
-}
+use crate::shared::{Phase, Shared};
+use crate::worker::Worker;
 
 /// Why the engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +32,7 @@ pub enum StartError {
 
 /// Listening sockets, bound and not yet served: one row for each listener, one socket in it for each worker.
 #[derive(Debug)]
-pub struct Sockets(Vec<Vec<std::net::TcpListener>>);
+pub struct Sockets(Vec<Vec<TcpListener>>);
 
 impl Sockets {
     /// Binds every listener of the settings, or none.
@@ -101,7 +71,7 @@ impl Engine {
                 let (shared, shard, phase) = (Arc::clone(shared), metrics.shard(), receiver.clone());
                 let token = Arc::clone(&token);
                 std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                    let result = worker::run(number, shared, shard, listeners, phase);
+                    let result = work(number, shared, shard, listeners, phase);
                     drop(token);
                     result
                 })
@@ -150,4 +120,25 @@ impl Engine {
             }
         }
     }
+}
+
+/// A worker's thread: its own runtime, until the engine tells it to end and its connections have.
+fn work(
+    index: usize,
+    shared: Arc<Shared>,
+    shard: Arc<Shard>,
+    listeners: Vec<TcpListener>,
+    phase: watch::Receiver<Phase>,
+) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        let worker = Rc::new(Worker::new(index, shared, shard));
+        let mut acceptors = JoinSet::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            acceptors.spawn_local(accept(Rc::clone(&worker), index, listener, phase.clone()));
+        }
+        worker.tick_until_done(phase, acceptors).await;
+        Ok(())
+    })
 }

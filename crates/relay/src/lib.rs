@@ -16,6 +16,7 @@ pub mod listen;
 mod live;
 mod lookup;
 pub mod metrics;
+pub mod node;
 pub mod outcome;
 pub mod own;
 pub mod policy_store;
@@ -23,7 +24,9 @@ pub mod reason;
 pub mod recent;
 pub mod record;
 pub mod settings;
+pub mod shared;
 mod sniff;
+mod stop;
 #[cfg(test)]
 mod testing;
 mod transfer;

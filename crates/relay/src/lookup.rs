@@ -7,13 +7,13 @@ use sekisho_name::Name;
 use sekisho_resolve::ResolveError;
 use tokio::time::timeout_at;
 
-use crate::connection::Stop;
 use crate::decide::Permit;
 use crate::guard::{Judgement, judge};
 use crate::live::Live;
 use crate::outcome::Verdict;
 use crate::own::OwnSockets;
 use crate::reason::Reason;
+use crate::stop::Stop;
 use crate::worker::Worker;
 
 /// Resolves `name` and keeps the addresses that may be dialled, in random order so that connections spread.

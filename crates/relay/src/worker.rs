@@ -1,26 +1,23 @@
-//! One worker: a thread with its own runtime, its own listening sockets, and every connection that they bring. It
-//! shares with the others only what [`Shared`] names.
+//! What the connections of one thread have in common: their register, their tools, and the one tick a second that bounds
+//! them. It shares with other threads only what [`Shared`] names.
 
 use std::cell::{Cell, RefCell};
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use tokio::runtime;
 use tokio::sync::watch;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 
-use crate::accept::accept;
-use crate::connection::Stop;
 use crate::dial::Failures;
-use crate::engine::{Phase, Shared};
 use crate::live::Live;
 use crate::metrics::Shard;
 use crate::outcome::{ClosedBy, Outcome, Verdict};
 use crate::record::Event;
 use crate::settings;
+use crate::shared::{Phase, Shared};
+use crate::stop::Stop;
 use crate::transfer::Tools;
 
 /// A connection that is still open so many seconds after its verdict gets an `open` line.
@@ -60,29 +57,8 @@ pub(crate) struct Entry {
     open: Rc<OpenConnection>,
 }
 
-/// Runs a worker until the engine tells it to end and its connections have.
-pub(crate) fn run(
-    index: usize,
-    shared: Arc<Shared>,
-    shard: Arc<Shard>,
-    listeners: Vec<TcpListener>,
-    phase: watch::Receiver<Phase>,
-) -> std::io::Result<()> {
-    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    LocalSet::new().block_on(&runtime, async move {
-        let worker = Rc::new(Worker::new(index, shared, shard));
-        let mut acceptors = JoinSet::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            acceptors.spawn_local(accept(Rc::clone(&worker), index, listener, phase.clone()));
-        }
-        worker.tick_until_done(phase, acceptors).await;
-        Ok(())
-    })
-}
-
 impl Worker {
-    fn new(index: usize, shared: Arc<Shared>, shard: Arc<Shard>) -> Self {
+    pub(crate) fn new(index: usize, shared: Arc<Shared>, shard: Arc<Shard>) -> Self {
         let settings::Limits { hello_handshake, hello_raw, .. } = shared.settings.limits;
         Self {
             index,
@@ -122,7 +98,7 @@ impl Worker {
 
     /// Looks at every connection once a second, until the engine says to end, nothing more is accepted, and no
     /// connection is left.
-    async fn tick_until_done(&self, mut phase: watch::Receiver<Phase>, mut acceptors: JoinSet<()>) {
+    pub(crate) async fn tick_until_done(&self, mut phase: watch::Receiver<Phase>, mut acceptors: JoinSet<()>) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut orphaned = false;

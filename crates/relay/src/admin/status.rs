@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::app::{Node, Stage};
+use crate::node::{Node, Stage};
 use crate::outcome::Verdict;
 use crate::policy_store::{Fault, ReloadResult};
 

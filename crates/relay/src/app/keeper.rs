@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::engine::Shared;
 use crate::policy_store::ReloadResult;
 use crate::record::Event;
+use crate::shared::Shared;
 
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -2,7 +2,7 @@
 
 use sd_notify::NotifyState;
 
-use super::Node;
+use crate::node::Node;
 
 pub(super) fn ready(node: &Node) {
     let active = node.shared().policy.current();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
 
-use crate::engine::Shared;
 use crate::metrics::{Facts, Metrics};
+use crate::shared::Shared;
 
 /// How far a node is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub(super) fn new(shared: Arc<Shared>, metrics: Metrics, listening: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, metrics: Metrics, listening: Vec<SocketAddr>) -> Self {
         Self { shared, metrics, listening, started: SystemTime::now(), stage: AtomicU8::new(Stage::Serving as u8) }
     }
 
@@ -74,7 +74,7 @@ impl Node {
         }
     }
 
-    pub(super) fn enter(&self, stage: Stage) {
+    pub(crate) fn enter(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
 
