@@ -6,5 +6,7 @@ mod lab_itself;
 mod mismatch;
 mod peer;
 mod pressure;
+mod raw;
+mod reasons;
 mod relaying;
 mod reloading;

@@ -35,7 +35,8 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    fn bytes(self) -> [u8; 9] {
+    /// As it goes on the wire, behind the hello.
+    pub(crate) fn bytes(self) -> [u8; 9] {
         let (code, number) = match self {
             Self::Echo => (b'E', 0),
             Self::Exchange(bytes) => (b'X', bytes),

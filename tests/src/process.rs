@@ -117,6 +117,19 @@ impl Process {
         line.trim().trim_end_matches(" kB").trim().parse().context("VmRSS is no number")
     }
 
+    /// The CPU time that it has used, in user and kernel mode.
+    ///
+    /// # Errors
+    /// Fails when the process is gone.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).context("the process is gone")?;
+        // Behind the program's name, which may have spaces: utime and stime are the 12th and 13th.
+        let (_, fields) = stat.rsplit_once(')').context("no process status")?;
+        let ticks = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        // A tick of these fields is 10 ms on every architecture that Linux is still used on.
+        Ok(Duration::from_millis(10 * ticks.sum::<Result<u64, _>>()?))
+    }
+
     fn last_words(&self) -> String {
         let said = format!("{}{}", self.stdout(), self.stderr());
         let lines: Vec<_> = said.lines().collect();
