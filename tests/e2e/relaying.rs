@@ -195,3 +195,32 @@ fn what_is_half_closed_or_idle_ends_at_its_bound() -> Result<()> {
     ensure!(ends == ["client", "half_closed", "idle"] || ends == ["client_reset", "half_closed", "idle"], "{ends:?}");
     Ok(())
 }
+
+#[test]
+fn what_is_still_open_after_a_minute_has_a_line_and_later_its_end_under_the_same_number() -> Result<()> {
+    let lab = Lab::new("a-minute")?;
+    let _server = Server::start(&lab)?;
+    let gate = Gate::start(&lab, &policy())?;
+    let _redirect = Redirect::nftables(&lab)?;
+    let open = |gate: &Gate<'_>| -> Result<Vec<Value>> {
+        Ok(gate.access_log()?.into_iter().filter(|line| line["event"] == "open").collect())
+    };
+    peer::clients(&lab.client, LIMIT, || async {
+        let mut long = peer::open(TO.parse()?, HOST, Task::Echo).await?;
+        peer::ping(&mut long, b"first").await?;
+        tokio::time::sleep(Duration::from_secs(55)).await;
+        ensure!(open(&gate)?.is_empty(), "too early");
+        let mut short = peer::open(TO.parse()?, HOST, Task::Echo).await?;
+        peer::ping(&mut short, b"short").await?;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        peer::ping(&mut long, b"last").await
+    })??;
+    let closed = gate.wait_closed(Duration::from_secs(5), |lines| lines.len() == 2)?;
+    let open = open(&gate)?;
+    ensure!(open.len() == 1, "{open:?}");
+    let long: Vec<_> = closed.iter().filter(|line| line["conn"] == open[0]["conn"]).collect();
+    ensure!(long.len() == 1, "no end of {} in {closed:?}", open[0]);
+    ensure!(open[0]["verdict"] == "allowed" && open[0]["rule"] == "relay" && open[0]["bytes_down"] == 5, "{}", open[0]);
+    ensure!(open[0].get("closed_by").is_none() && long[0]["bytes_down"] == 9, "{}", long[0]);
+    Ok(())
+}
