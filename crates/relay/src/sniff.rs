@@ -36,7 +36,6 @@ pub(crate) async fn sniff(
 ) -> Result<Sniffed, Unread> {
     let mut inspector = Inspector::new(*limits);
     let mut bytes = Vec::new();
-    let mut enough = 1;
     loop {
         stream.readable().await.map_err(|_| Unread::Broken)?;
         let mut scratch = tools.scratch.borrow_mut();
@@ -50,12 +49,9 @@ pub(crate) async fn sniff(
         };
         bytes.extend_from_slice(scratch.get(..read).unwrap_or_default());
         drop(scratch);
-        if bytes.len() < enough {
-            continue;
-        }
-        match inspector.inspect(&bytes).map_err(Unread::Refused)? {
-            Progress::Done(hello) => return Ok(Sniffed { hello, bytes }),
-            Progress::Need { at_least } => enough = at_least,
+        // Every time, although it may need more than there is: a hello that is already wrong waits for nothing.
+        if let Progress::Done(hello) = inspector.inspect(&bytes).map_err(Unread::Refused)? {
+            return Ok(Sniffed { hello, bytes });
         }
     }
 }
