@@ -8,4 +8,6 @@
 //! Bytes that could be read in two ways are refused, never guessed at: where the gate and the server disagree about
 //! the name, the gate has been passed by.
 
+#[doc(hidden)]
+pub mod fuzz;
 pub mod tls;

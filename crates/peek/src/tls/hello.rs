@@ -35,7 +35,8 @@ pub(super) struct Fields {
 /// Reads a whole handshake message, header included.
 pub(super) fn read(message: &[u8]) -> Result<Fields, Refusal> {
     let body = message.get(HANDSHAKE_HEADER..).unwrap_or_default();
-    let (left, hello) = parse_tls_handshake_client_hello(body).map_err(|error| Refusal::Malformed(fault(body, &error)))?;
+    let (left, hello) =
+        parse_tls_handshake_client_hello(body).map_err(|error| Refusal::Malformed(fault(body, &error)))?;
     if hello.ciphers.is_empty() {
         return Err(Refusal::Malformed(Fault::CipherSuites));
     }

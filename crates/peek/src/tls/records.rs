@@ -176,3 +176,31 @@ impl Head {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_look_begins_where_the_last_one_ended() {
+        let message = [&[1, 0, 0x3f, 0xfc, 3, 3][..], &[0; 16_378]].concat();
+        for size in [1, 3, 100, 16_384] {
+            let wire: Vec<u8> = message
+                .chunks(size)
+                .flat_map(|part| [&[0x16, 3, 1], &u16::try_from(part.len()).unwrap().to_be_bytes()[..], part].concat())
+                .collect();
+            let limits = Limits { handshake: message.len(), raw: wire.len() };
+            let mut scan = Scan::default();
+            let mut records = 0;
+            for end in 0..=wire.len() {
+                let before = scan.record;
+                let step = scan.advance(&wire[..end], &limits).unwrap();
+                // A look costs one step for each record that it finishes, and one for what is behind them.
+                records += (scan.record - before).div_ceil(RECORD_HEADER + size);
+                assert!(end - scan.record <= RECORD_HEADER + size, "looks at a whole record again");
+                assert_eq!(step == Step::Whole { raw_len: wire.len() }, end == wire.len());
+            }
+            assert_eq!(records, message.len().div_ceil(size) - 1, "the last record stays under inspection");
+        }
+    }
+}
