@@ -1,284 +1,278 @@
-//! `decide` against the plainest reading of the same rules: one after the other, each name compared label by label.
+//! docs/policy.md against the program: its examples are loaded, its tables are compared, its codes are all there are.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-use std::fmt::Write as _;
-use std::net::IpAddr;
+mod common;
 
-use proptest::prelude::*;
-use proptest::sample::{select, subsequence};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use common::{NOW, codes};
 use sekisho_name::Name;
-use sekisho_policy::{Decision, Policy, Protocol, Reason, Request, RuleId};
+use sekisho_policy::{Decision, Diagnostics, FileError, Files, Policy, Protocol, Request};
 
-/// 2026-11-24 12:00:00 UTC.
-const NOW: i64 = 1_795_521_600;
+/// Codes of which a page of text cannot show an example. They are shown by files of size and by golden files.
+const WITHOUT_EXAMPLE: &[&str] =
+    &["file-too-large", "hidden-character", "not-utf8", "too-many-names", "too-many-rules", "too-many-values"];
 
-const HOSTS: &[&str] = &[
-    "example",
-    "a.example",
-    "b.a.example",
-    "c.b.a.example",
-    "ba.example",
-    "x_y.a.example",
-    "z.x_y.a.example",
-    "c.example",
-    "reports.s3.ap-northeast-1.amazonaws.com",
-    "reports.s3-ap-northeast-1.amazonaws.com",
-    "reports.s3.amazonaws.com",
-    "reports.s3.us-east-1.amazonaws.com",
-    "reports.s3-fips.ap-northeast-1.amazonaws.com",
-    "q-123456789012-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
-    "q-123456789013-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
-    "123456789012-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
-];
-const LISTED: &[&str] = &[
-    "a.example",
-    "*.a.example",
-    ".a.example",
-    "b.a.example",
-    "*.b.a.example",
-    ".b.a.example",
-    "x_y.a.example",
-    "*.example",
-    ".example",
-    "c.example",
-];
-const BUCKETS: &[&str] = &["reports", "*-123456789012-ap-northeast-1-an"];
-const CLIENTS: &[&str] = &["10.20.3.4", "10.99.0.1", "::ffff:10.20.3.4", "2001:db8::1", "2001:db8:1::1", "192.0.2.1"];
-const NETWORKS: &[&str] = &[
-    "10.0.0.0/8",
-    "10.20.0.0/16",
-    "10.20.3.4",
-    "::ffff:10.20.0.0/112",
-    "2001:db8::/32",
-    "2001:db8:1::/48",
-    "0.0.0.0/0",
-    "::/0",
-];
-/// `expires`, and the last second of it.
-const EXPIRES: &[(&str, i64)] = &[("2026-11-30", 1_796_083_199), ("2027-03-31", 1_806_537_599)];
-const TIMES: &[i64] = &[NOW, 1_796_083_199, 1_796_083_200, 1_806_537_600];
-
-#[derive(Clone, Debug)]
-struct Rule {
-    hosts: Vec<&'static str>,
-    buckets: Vec<&'static str>,
-    clients: Vec<&'static str>,
-    protocols: Vec<Protocol>,
-    ports: Vec<u16>,
-    expires: Option<(&'static str, i64)>,
-    deny: bool,
-    audit: bool,
+fn page() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/policy.md")).unwrap()
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
-    let names = prop_oneof![
-        6 => subsequence(LISTED, 1..=3).prop_map(|hosts| (hosts, Vec::new())),
-        2 => subsequence(BUCKETS, 1..=2).prop_map(|buckets| (Vec::new(), buckets)),
-        1 => (subsequence(LISTED, 1..=2), subsequence(BUCKETS, 1..=1)),
-    ];
-    let clients = prop_oneof![1 => Just(Vec::new()), 1 => subsequence(NETWORKS, 1..=3)];
-    let protocols = prop_oneof![2 => Just(Vec::new()), 1 => subsequence(Protocol::ALL, 1..=2)];
-    let ports = prop_oneof![2 => Just(Vec::new()), 1 => subsequence(&[80, 443, 8443][..], 1..=2)];
-    let expires = proptest::option::weighted(0.3, select(EXPIRES));
-    (names, clients, protocols, ports, expires, proptest::bool::weighted(0.25), proptest::bool::weighted(0.2)).prop_map(
-        |((hosts, buckets), clients, protocols, ports, expires, deny, audit)| {
-            let expires = expires.filter(|_| !deny);
-            Rule { hosts, buckets, clients, protocols, ports, expires, deny, audit }
-        },
-    )
+/// A fenced block: its info string's words, its content, and the heading above it.
+struct Block {
+    info: Vec<String>,
+    content: String,
+    heading: String,
 }
 
-/// The policy's text, one rule a line from line 4 on.
-fn written(rules: &[Rule], audit: bool) -> String {
-    let list = |items: &[&str]| items.iter().map(|item| format!("'{item}'")).collect::<Vec<_>>().join(", ");
-    let mode = if audit { "audit" } else { "enforce" };
-    let mut text = format!("version: 1\nmode: {mode}\nrules:{}\n", if rules.is_empty() { " []" } else { "" });
-    for (i, rule) in rules.iter().enumerate() {
-        write!(text, "  - {{ name: r{i}").unwrap();
-        if !rule.hosts.is_empty() {
-            write!(text, ", hosts: [{}]", list(&rule.hosts)).unwrap();
+fn blocks(page: &str) -> Vec<Block> {
+    let (mut all, mut heading) = (Vec::new(), String::new());
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some(info) = line.strip_prefix("```") {
+            let info: Vec<String> = info.split_whitespace().map(str::to_owned).collect();
+            let content: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+            all.push(Block { info, content: content.join("\n") + "\n", heading: heading.clone() });
+        } else if line.starts_with('#') {
+            line.trim_start_matches(['#', ' ']).trim_matches('`').clone_into(&mut heading);
         }
-        if !rule.buckets.is_empty() {
-            let all = rule.buckets.iter().map(|name| format!("{{ name: '{name}', region: ap-northeast-1 }}"));
-            write!(text, ", buckets: [{}]", all.collect::<Vec<_>>().join(", ")).unwrap();
-        }
-        if !rule.clients.is_empty() {
-            write!(text, ", clients: [{}]", list(&rule.clients)).unwrap();
-        }
-        if !rule.protocols.is_empty() {
-            let all: Vec<_> = rule.protocols.iter().map(|protocol| protocol.label()).collect();
-            write!(text, ", protocols: [{}]", all.join(", ")).unwrap();
-        }
-        if !rule.ports.is_empty() {
-            write!(text, ", ports: {:?}", rule.ports).unwrap();
-        }
-        if let Some((date, _)) = rule.expires {
-            write!(text, ", expires: {date}").unwrap();
-        }
-        let action = if rule.deny { ", action: deny" } else { "" };
-        let mode = if rule.audit { ", mode: audit" } else { "" };
-        writeln!(text, "{action}{mode} }}").unwrap();
     }
-    text
+    all
 }
 
-/// Whether a listed name covers a host, label by label.
-fn covers(listed: &str, host: &str) -> bool {
-    fn labels(name: &str) -> Vec<&str> {
-        name.split('.').rev().collect()
-    }
-    let (host_labels, pattern) = (labels(host), !host.contains('_'));
-    if let Some(domain) = listed.strip_prefix("*.") {
-        let domain = labels(domain);
-        pattern && host_labels.len() == domain.len() + 1 && host_labels.starts_with(&domain)
-    } else if let Some(domain) = listed.strip_prefix('.') {
-        pattern && host_labels.starts_with(&labels(domain))
-    } else if let Some(end) = listed.strip_prefix('*') {
-        pattern && host.len() > end.len() && host.ends_with(end)
-    } else {
-        host == listed
+/// The rows under a heading, each with its cells.
+fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, section) = page.split_once(&format!("\n{heading}\n")).expect(heading);
+    let section = section.split("\n#").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    let rows: Vec<_> =
+        rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect();
+    assert!(rows.len() > 2, "{heading}");
+    rows
+}
+
+/// What stands between backticks in a cell.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// An example and the lists that stand above it.
+struct Example<'a> {
+    policy: String,
+    lists: &'a BTreeMap<String, String>,
+}
+
+impl Files for Example<'_> {
+    fn read(&self, path: &Path, _: usize) -> Result<Vec<u8>, FileError> {
+        let text = if path == Path::new("policy.yaml") {
+            Some(&self.policy)
+        } else {
+            path.to_str().and_then(|path| self.lists.get(path))
+        };
+        text.map(|text| text.clone().into_bytes()).ok_or_else(|| FileError::Io(std::io::ErrorKind::NotFound.into()))
     }
 }
 
-fn bits(ip: IpAddr) -> (u32, u128) {
-    match ip {
-        IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => (32, u128::from(v4.to_bits())),
-            None => (128, v6.to_bits()),
-        },
+/// All faults of a whole policy, or of rules alone.
+fn faults(text: &str, lists: &BTreeMap<String, String>) -> Diagnostics {
+    let whole = text.lines().any(|line| line.starts_with("version:"));
+    let policy = if whole { text.to_owned() } else { format!("version: 1\nrules:\n{text}") };
+    match Policy::load_from(Path::new("policy.yaml"), &Example { policy, lists }, NOW) {
+        Ok(loaded) => loaded.warnings,
+        Err(faults) => faults,
     }
 }
 
-/// Whether a network, as it is written, holds an address, bit by bit.
-fn holds(network: &str, client: IpAddr) -> bool {
-    let (address, length) = match network.split_once('/') {
-        Some((address, length)) => (address, Some(length.parse::<u32>().unwrap())),
-        None => (network, None),
-    };
-    let written: IpAddr = address.parse().unwrap();
-    let (width, value) = bits(written);
-    let length = length.map_or(width, |length| if written.is_ipv6() && width == 32 { length - 96 } else { length });
-    let (of, client) = bits(client);
-    of == width && (0..length).all(|i| (value >> (width - 1 - i)) & 1 == (client >> (width - 1 - i)) & 1)
+/// The codes of a policy with one rule.
+fn codes_of(rule: &str) -> BTreeSet<&'static str> {
+    faults(&format!("- name: a\n  {rule}\n"), &BTreeMap::new()).iter().map(|fault| fault.code).collect()
 }
 
-impl Rule {
-    fn matches(&self, request: &Request<'_>) -> bool {
-        let mut names: Vec<String> = self.hosts.iter().map(|&name| name.to_owned()).collect();
-        for bucket in &self.buckets {
-            for tail in ["s3.ap-northeast-1", "s3.dualstack.ap-northeast-1", "s3-ap-northeast-1", "s3"] {
-                names.push(format!("{bucket}.{tail}.amazonaws.com"));
+#[test]
+fn every_example_has_the_fault_that_it_shows_or_none() {
+    let page = page();
+    let mut shown: BTreeMap<String, [u32; 2]> = BTreeMap::new();
+    let (mut lists, mut of) = (BTreeMap::new(), String::new());
+    for block in blocks(&page) {
+        if of != block.heading {
+            lists.clear();
+            of.clone_from(&block.heading);
+        }
+        let info: Vec<&str> = block.info.iter().map(String::as_str).collect();
+        match info[..] {
+            ["text", name] => {
+                lists.insert(name.to_owned(), block.content);
             }
+            ["yaml", kind @ ("wrong" | "right")] => {
+                let faults = faults(&block.content, &lists);
+                let found: BTreeSet<_> = faults.iter().map(|fault| fault.code).collect();
+                let expected: BTreeSet<_> = (kind == "wrong").then_some(block.heading.as_str()).into_iter().collect();
+                assert_eq!(found, expected, "{kind} of {}:\n{}{faults}", block.heading, block.content);
+                shown.entry(block.heading).or_default()[usize::from(kind == "right")] += 1;
+            }
+            ["yaml"] => {
+                let faults = faults(&block.content, &lists);
+                assert!(faults.is_empty(), "{}:\n{}{faults}", block.heading, block.content);
+            }
+            _ => panic!("a block that nothing reads: {info:?} under {}", block.heading),
         }
-        let protocols = if self.protocols.is_empty() { &[Protocol::Tls][..] } else { &self.protocols };
-        let own = if request.protocol == Protocol::Tls { 443 } else { 80 };
-        let ports = if self.ports.is_empty() { &[own][..] } else { &self.ports };
-        names.iter().any(|listed| covers(listed, request.name.as_str()))
-            && (self.clients.is_empty() || self.clients.iter().any(|network| holds(network, request.client)))
-            && protocols.contains(&request.protocol)
-            && ports.contains(&request.port)
+    }
+    let expected: BTreeMap<_, _> = codes()
+        .into_iter()
+        .filter(|code| !WITHOUT_EXAMPLE.contains(&code.as_str()))
+        .map(|code| (code, [1, 1]))
+        .collect();
+    assert_eq!(shown, expected, "one wrong and one right example of each code");
+}
+
+#[test]
+fn every_code_is_explained_and_every_explained_code_exists() {
+    let page = page();
+    let (_, section) = page.split_once("\n## Faults\n").unwrap();
+    let explained: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("#### `")?.strip_suffix('`')).collect();
+    let set: BTreeSet<String> = explained.iter().map(|&code| code.to_owned()).collect();
+    assert_eq!(set.len(), explained.len(), "a code is explained twice");
+    assert_eq!(set, codes());
+    // Each explanation begins with how bad it is, as the examples have it.
+    for part in section.split("\n#### `").skip(1) {
+        let (code, text) = part.split_once("`\n\n").unwrap();
+        assert!(text.starts_with("Error") || text.starts_with("Warning"), "{code}: {text}");
     }
 }
 
-fn plainly(rules: &[Rule], audit: bool, request: &Request<'_>) -> Decision {
-    let mut expired = None;
-    for (id, rule) in (0..).map(RuleId).zip(rules).filter(|(_, rule)| rule.matches(request)) {
-        if rule.expires.is_some_and(|(_, last)| request.now > last) {
-            expired = expired.or(Some(id));
+#[test]
+fn severities_are_those_that_the_page_says() {
+    let page = page();
+    for block in blocks(&page).iter().filter(|block| block.info == ["yaml", "wrong"]) {
+        let (_, text) = page.split_once(&format!("\n#### `{}`\n\n", block.heading)).unwrap();
+        let said = text.split([' ', '.', ',']).next().unwrap().to_lowercase();
+        // Faults that depend on a list or on an action say both.
+        if text.starts_with("Error, or") || text.starts_with("Warning, or") || block.content.contains("hosts_files") {
             continue;
         }
-        return match (rule.deny, rule.audit) {
-            (false, false) => Decision::Allow { rule: id },
-            (false, true) => Decision::Audit { rule: Some(id), reason: Reason::AuditRule },
-            (true, false) if !audit => Decision::Refuse { rule: Some(id), reason: Reason::DeniedByRule },
-            (true, _) => Decision::Audit { rule: Some(id), reason: Reason::DeniedByRule },
-        };
-    }
-    let reason = if expired.is_some() { Reason::RuleExpired } else { Reason::NoRule };
-    if audit { Decision::Audit { rule: expired, reason } } else { Decision::Refuse { rule: expired, reason } }
-}
-
-fn every_request(mut each: impl FnMut(&Request<'_>)) {
-    for host in HOSTS {
-        let name = Name::parse(host).unwrap();
-        for client in CLIENTS.iter().map(|client| client.parse().unwrap()) {
-            for &protocol in Protocol::ALL {
-                for port in [80, 443, 8443] {
-                    for &now in TIMES {
-                        each(&Request { name: &name, client, port, protocol, now });
-                    }
-                }
-            }
+        for fault in &faults(&block.content, &BTreeMap::new()) {
+            assert_eq!(fault.severity.label(), said, "{}", block.heading);
         }
     }
 }
 
-/// Loads the rules without those that the loader says can never match, and checks that they never decide.
-fn loaded(rules: &mut Vec<Rule>, audit: bool) -> Policy {
-    loop {
-        let text = written(rules, audit);
-        let faults = match Policy::parse("policy.yaml", &text, NOW) {
-            Ok(loaded) => return loaded.policy,
-            Err(faults) => faults,
-        };
-        let mut out: Vec<usize> = Vec::new();
-        for fault in faults.iter().filter(|fault| fault.severity.label() == "error") {
-            let at = usize::try_from(fault.location.as_ref().unwrap().line).unwrap() - 4;
-            match fault.code {
-                "never-matches" | "duplicate-rule" => every_request(|request| {
-                    let decision = plainly(rules, audit, request);
-                    assert_ne!(decision.rule().map(|id| id.0 as usize), Some(at), "{text}\n{fault:?}\n{request:?}");
-                }),
-                "host-never-matches" => assert!(rules[at].deny, "{text}\n{fault:?}"),
-                _ => panic!("{text}\n{faults}"),
-            }
-            out.push(at);
-        }
-        let mut at = 0;
-        rules.retain(|_| {
-            at += 1;
-            !out.contains(&(at - 1))
-        });
+#[test]
+fn every_key_is_in_its_table() {
+    let page = page();
+    for (heading, policy) in [
+        ("### Keys of the policy", "version: 1\nrules: []\nxyzzyxyzzy: 1\n"),
+        ("### Keys of a rule", "- name: a\n  hosts: [a.example]\n  xyzzyxyzzy: 1\n"),
+        ("### Keys of a bucket", "- name: a\n  buckets: [{ name: aaa, region: us-east-1, xyzzyxyzzy: 1 }]\n"),
+    ] {
+        let faults = faults(policy, &BTreeMap::new());
+        let help = faults.iter().next().and_then(|fault| fault.help.clone()).unwrap();
+        let known: BTreeSet<_> = help.strip_prefix("known keys: ").expect(heading).split(", ").collect();
+        let rows = table(&page, heading);
+        let documented: BTreeSet<_> = rows.iter().map(|row| quoted(&row[0])[0]).collect();
+        assert_eq!(documented, known, "{heading}");
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("SEKISHO_LONG").is_some() { 5_000 } else { 100 }))]
+fn allowed(policy: &Policy, host: &str) -> bool {
+    let name = Name::parse(host).unwrap();
+    [Protocol::Tls, Protocol::Http].into_iter().any(|protocol| {
+        let client = Ipv4Addr::LOCALHOST.into();
+        let request = Request { name: &name, client, port: protocol.default_port(), protocol, now: NOW };
+        matches!(policy.decide(&request), Decision::Allow { .. })
+    })
+}
 
-    #[test]
-    fn every_decision_is_the_plain_one(mut rules in proptest::collection::vec(rule(), 0..8), audit in any::<bool>()) {
-        let policy = loaded(&mut rules, audit);
-        every_request(|request| {
-            let expected = plainly(&rules, audit, request);
-            assert_eq!(policy.decide(request), expected, "{}\n{request:?}", written(&rules, audit));
-        });
-        // What explains a decision has an eye of its own for names, and must see the same.
-        for host in HOSTS {
-            let name = Name::parse(host).unwrap();
-            let client = CLIENTS[0].parse().unwrap();
-            let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW };
-            let explained = policy.explain(&request);
-            let decided = policy.decide(&request).rule().map(|id| format!("r{}", id.0));
-            assert_eq!(explained.rule.as_ref().map(|rule| rule.name.clone()), decided, "{}\n{request:?}", written(&rules, audit));
-            if let Some(rule) = explained.rule {
-                assert!(covers(&rule.listed, host), "{rule:?} {host}");
+#[test]
+fn a_bucket_has_the_names_of_its_table() {
+    let page = page();
+    let rows = table(&page, "## Buckets");
+    let load = |endpoints: &str| {
+        let text = format!(
+            "version: 1\nrules:\n  - name: a\n    protocols: [tls, http]\n    buckets: [{{ name: reports, region: ap-northeast-1{endpoints} }}]\n"
+        );
+        Policy::parse("policy.yaml", &text, NOW).unwrap().policy
+    };
+    let by_default = load("");
+    for row in &rows {
+        let word = quoted(&row[0])[0];
+        let policy = load(&format!(", endpoints: [{word}]"));
+        for other in &rows {
+            for host in quoted(&other[2]) {
+                assert_eq!(allowed(&policy, host), row == other, "{word}: {host}");
+                assert_eq!(allowed(&by_default, host), other[1] == "yes", "{host}");
+            }
+        }
+    }
+    // There is no other word.
+    let help =
+        faults("- name: a\n  buckets: [{ name: aaa, region: us-east-1, endpoints: [xyzzy] }]\n", &BTreeMap::new());
+    let help = help.iter().next().and_then(|fault| fault.help.clone()).unwrap();
+    let words: BTreeSet<_> = quoted(&help).into_iter().collect();
+    assert_eq!(rows.iter().map(|row| quoted(&row[0])[0]).collect::<BTreeSet<_>>(), words);
+    let usual: Vec<_> = rows.iter().filter(|row| row[1] == "yes").map(|row| quoted(&row[0])[0]).collect();
+    let cell = &table(&page, "### Keys of a bucket")[2][2];
+    assert_eq!(*cell, format!("`[{}]`", usual.join(", ")));
+}
+
+#[test]
+fn names_cover_what_their_table_says() {
+    for row in table(&page(), "## Names") {
+        let listed = quoted(&row[0])[0];
+        let text = format!("version: 1\nrules:\n  - {{ name: a, hosts: ['{listed}'] }}\n");
+        let policy = Policy::parse("policy.yaml", &text, NOW).unwrap().policy;
+        for (cell, expected) in [(&row[1], true), (&row[2], false)] {
+            let hosts = quoted(cell);
+            assert!(!hosts.is_empty());
+            for host in hosts {
+                assert_eq!(allowed(&policy, host), expected, "{listed}: {host}");
             }
         }
     }
 }
 
 #[test]
-fn the_plain_reading_tells_rules_apart() {
-    // A reference that says one thing of everything would agree with nothing; make sure that it says all there is to say.
-    assert!(covers("*.a.example", "b.a.example") && !covers("*.a.example", "a.example"));
-    assert!(covers(".a.example", "a.example") && !covers(".a.example", "ba.example"));
-    assert!(!covers(".a.example", "x_y.a.example") && covers("x_y.a.example", "x_y.a.example"));
-    assert!(holds("10.20.0.0/16", "::ffff:10.20.3.4".parse().unwrap()) && !holds("::/0", "10.20.3.4".parse().unwrap()));
-    assert!(holds("::ffff:10.20.0.0/112", "10.20.3.4".parse().unwrap()));
-    assert!(!holds("::ffff:10.20.0.0/112", "10.21.3.4".parse().unwrap()));
-    let mut requests = 0;
-    every_request(|_| requests += 1);
-    assert_eq!(requests, HOSTS.len() * CLIENTS.len() * 2 * 3 * TIMES.len());
+fn names_that_pin_something_have_no_fault_and_the_others_have_theirs() {
+    let page = page();
+    for row in table(&page, "### Other names that pin something") {
+        let name = quoted(&row[1])[0];
+        assert_eq!(codes_of(&format!("hosts: ['{name}']")), BTreeSet::new(), "{name}");
+    }
+    for row in table(&page, "### Names that pin no bucket") {
+        let (name, code) = (quoted(&row[0])[0], quoted(&row[2])[0]);
+        assert_eq!(codes_of(&format!("hosts: ['{name}']")), BTreeSet::from([code]), "{name}");
+        let acknowledged = format!("hosts: ['{name}']\n  acknowledge: [path_style]");
+        // `.com` is a top-level domain besides.
+        let left = codes_of(&acknowledged);
+        assert!(left.is_empty() || name == ".com", "{name}: {left:?}");
+        assert_eq!(codes_of(&format!("hosts: ['{name}']\n  action: deny")), BTreeSet::new(), "{name}");
+    }
+}
+
+#[test]
+fn limits_are_the_programs() {
+    let rows = table(&page(), "## Limits");
+    let mib = |bytes: usize| format!("{} MiB", bytes >> 20);
+    let thousands = |mut n: usize| {
+        let mut text = String::new();
+        while n >= 1000 {
+            text = format!(",{:03}{text}", n % 1000);
+            n /= 1000;
+        }
+        format!("{n}{text}")
+    };
+    let document = sekisho_policy::document::Limits::default();
+    let expected = [
+        ("The policy file", mib(document.bytes)),
+        ("Values in it", thousands(document.nodes)),
+        ("Levels of nesting", document.depth.to_string()),
+        ("Rules", thousands(sekisho_policy::MAX_RULES)),
+        ("One list file", mib(sekisho_policy::MAX_LIST_BYTES)),
+        ("Names in one list file", thousands(sekisho_policy::MAX_LIST_NAMES)),
+        ("Names of all rules together", thousands(sekisho_policy::MAX_NAMES)),
+    ];
+    let found: Vec<_> = rows.iter().map(|row| (row[0].as_str(), row[1].clone())).collect();
+    assert_eq!(found, expected);
 }

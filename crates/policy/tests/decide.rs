@@ -1,0 +1,284 @@
+//! `decide` against the plainest reading of the same rules: one after the other, each name compared label by label.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use sekisho_name::Name;
+use sekisho_policy::{Decision, Policy, Protocol, Reason, Request, RuleId};
+
+/// 2026-11-24 12:00:00 UTC.
+const NOW: i64 = 1_795_521_600;
+
+const HOSTS: &[&str] = &[
+    "example",
+    "a.example",
+    "b.a.example",
+    "c.b.a.example",
+    "ba.example",
+    "x_y.a.example",
+    "z.x_y.a.example",
+    "c.example",
+    "reports.s3.ap-northeast-1.amazonaws.com",
+    "reports.s3-ap-northeast-1.amazonaws.com",
+    "reports.s3.amazonaws.com",
+    "reports.s3.us-east-1.amazonaws.com",
+    "reports.s3-fips.ap-northeast-1.amazonaws.com",
+    "q-123456789012-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
+    "q-123456789013-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
+    "123456789012-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
+];
+const LISTED: &[&str] = &[
+    "a.example",
+    "*.a.example",
+    ".a.example",
+    "b.a.example",
+    "*.b.a.example",
+    ".b.a.example",
+    "x_y.a.example",
+    "*.example",
+    ".example",
+    "c.example",
+];
+const BUCKETS: &[&str] = &["reports", "*-123456789012-ap-northeast-1-an"];
+const CLIENTS: &[&str] = &["10.20.3.4", "10.99.0.1", "::ffff:10.20.3.4", "2001:db8::1", "2001:db8:1::1", "192.0.2.1"];
+const NETWORKS: &[&str] = &[
+    "10.0.0.0/8",
+    "10.20.0.0/16",
+    "10.20.3.4",
+    "::ffff:10.20.0.0/112",
+    "2001:db8::/32",
+    "2001:db8:1::/48",
+    "0.0.0.0/0",
+    "::/0",
+];
+/// `expires`, and the last second of it.
+const EXPIRES: &[(&str, i64)] = &[("2026-11-30", 1_796_083_199), ("2027-03-31", 1_806_537_599)];
+const TIMES: &[i64] = &[NOW, 1_796_083_199, 1_796_083_200, 1_806_537_600];
+
+#[derive(Clone, Debug)]
+struct Rule {
+    hosts: Vec<&'static str>,
+    buckets: Vec<&'static str>,
+    clients: Vec<&'static str>,
+    protocols: Vec<Protocol>,
+    ports: Vec<u16>,
+    expires: Option<(&'static str, i64)>,
+    deny: bool,
+    audit: bool,
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let names = prop_oneof![
+        6 => subsequence(LISTED, 1..=3).prop_map(|hosts| (hosts, Vec::new())),
+        2 => subsequence(BUCKETS, 1..=2).prop_map(|buckets| (Vec::new(), buckets)),
+        1 => (subsequence(LISTED, 1..=2), subsequence(BUCKETS, 1..=1)),
+    ];
+    let clients = prop_oneof![1 => Just(Vec::new()), 1 => subsequence(NETWORKS, 1..=3)];
+    let protocols = prop_oneof![2 => Just(Vec::new()), 1 => subsequence(Protocol::ALL, 1..=2)];
+    let ports = prop_oneof![2 => Just(Vec::new()), 1 => subsequence(&[80, 443, 8443][..], 1..=2)];
+    let expires = proptest::option::weighted(0.3, select(EXPIRES));
+    (names, clients, protocols, ports, expires, proptest::bool::weighted(0.25), proptest::bool::weighted(0.2)).prop_map(
+        |((hosts, buckets), clients, protocols, ports, expires, deny, audit)| {
+            let expires = expires.filter(|_| !deny);
+            Rule { hosts, buckets, clients, protocols, ports, expires, deny, audit }
+        },
+    )
+}
+
+/// The policy's text, one rule a line from line 4 on.
+fn written(rules: &[Rule], audit: bool) -> String {
+    let list = |items: &[&str]| items.iter().map(|item| format!("'{item}'")).collect::<Vec<_>>().join(", ");
+    let mode = if audit { "audit" } else { "enforce" };
+    let mut text = format!("version: 1\nmode: {mode}\nrules:{}\n", if rules.is_empty() { " []" } else { "" });
+    for (i, rule) in rules.iter().enumerate() {
+        write!(text, "  - {{ name: r{i}").unwrap();
+        if !rule.hosts.is_empty() {
+            write!(text, ", hosts: [{}]", list(&rule.hosts)).unwrap();
+        }
+        if !rule.buckets.is_empty() {
+            let all = rule.buckets.iter().map(|name| format!("{{ name: '{name}', region: ap-northeast-1 }}"));
+            write!(text, ", buckets: [{}]", all.collect::<Vec<_>>().join(", ")).unwrap();
+        }
+        if !rule.clients.is_empty() {
+            write!(text, ", clients: [{}]", list(&rule.clients)).unwrap();
+        }
+        if !rule.protocols.is_empty() {
+            let all: Vec<_> = rule.protocols.iter().map(|protocol| protocol.label()).collect();
+            write!(text, ", protocols: [{}]", all.join(", ")).unwrap();
+        }
+        if !rule.ports.is_empty() {
+            write!(text, ", ports: {:?}", rule.ports).unwrap();
+        }
+        if let Some((date, _)) = rule.expires {
+            write!(text, ", expires: {date}").unwrap();
+        }
+        let action = if rule.deny { ", action: deny" } else { "" };
+        let mode = if rule.audit { ", mode: audit" } else { "" };
+        writeln!(text, "{action}{mode} }}").unwrap();
+    }
+    text
+}
+
+/// Whether a listed name covers a host, label by label.
+fn covers(listed: &str, host: &str) -> bool {
+    fn labels(name: &str) -> Vec<&str> {
+        name.split('.').rev().collect()
+    }
+    let (host_labels, pattern) = (labels(host), !host.contains('_'));
+    if let Some(domain) = listed.strip_prefix("*.") {
+        let domain = labels(domain);
+        pattern && host_labels.len() == domain.len() + 1 && host_labels.starts_with(&domain)
+    } else if let Some(domain) = listed.strip_prefix('.') {
+        pattern && host_labels.starts_with(&labels(domain))
+    } else if let Some(end) = listed.strip_prefix('*') {
+        pattern && host.len() > end.len() && host.ends_with(end)
+    } else {
+        host == listed
+    }
+}
+
+fn bits(ip: IpAddr) -> (u32, u128) {
+    match ip {
+        IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => (32, u128::from(v4.to_bits())),
+            None => (128, v6.to_bits()),
+        },
+    }
+}
+
+/// Whether a network, as it is written, holds an address, bit by bit.
+fn holds(network: &str, client: IpAddr) -> bool {
+    let (address, length) = match network.split_once('/') {
+        Some((address, length)) => (address, Some(length.parse::<u32>().unwrap())),
+        None => (network, None),
+    };
+    let written: IpAddr = address.parse().unwrap();
+    let (width, value) = bits(written);
+    let length = length.map_or(width, |length| if written.is_ipv6() && width == 32 { length - 96 } else { length });
+    let (of, client) = bits(client);
+    of == width && (0..length).all(|i| (value >> (width - 1 - i)) & 1 == (client >> (width - 1 - i)) & 1)
+}
+
+impl Rule {
+    fn matches(&self, request: &Request<'_>) -> bool {
+        let mut names: Vec<String> = self.hosts.iter().map(|&name| name.to_owned()).collect();
+        for bucket in &self.buckets {
+            for tail in ["s3.ap-northeast-1", "s3.dualstack.ap-northeast-1", "s3-ap-northeast-1", "s3"] {
+                names.push(format!("{bucket}.{tail}.amazonaws.com"));
+            }
+        }
+        let protocols = if self.protocols.is_empty() { &[Protocol::Tls][..] } else { &self.protocols };
+        let own = if request.protocol == Protocol::Tls { 443 } else { 80 };
+        let ports = if self.ports.is_empty() { &[own][..] } else { &self.ports };
+        names.iter().any(|listed| covers(listed, request.name.as_str()))
+            && (self.clients.is_empty() || self.clients.iter().any(|network| holds(network, request.client)))
+            && protocols.contains(&request.protocol)
+            && ports.contains(&request.port)
+    }
+}
+
+fn plainly(rules: &[Rule], audit: bool, request: &Request<'_>) -> Decision {
+    let mut expired = None;
+    for (id, rule) in (0..).map(RuleId).zip(rules).filter(|(_, rule)| rule.matches(request)) {
+        if rule.expires.is_some_and(|(_, last)| request.now > last) {
+            expired = expired.or(Some(id));
+            continue;
+        }
+        return match (rule.deny, rule.audit) {
+            (false, false) => Decision::Allow { rule: id },
+            (false, true) => Decision::Audit { rule: Some(id), reason: Reason::AuditRule },
+            (true, false) if !audit => Decision::Refuse { rule: Some(id), reason: Reason::DeniedByRule },
+            (true, _) => Decision::Audit { rule: Some(id), reason: Reason::DeniedByRule },
+        };
+    }
+    let reason = if expired.is_some() { Reason::RuleExpired } else { Reason::NoRule };
+    if audit { Decision::Audit { rule: expired, reason } } else { Decision::Refuse { rule: expired, reason } }
+}
+
+fn every_request(mut each: impl FnMut(&Request<'_>)) {
+    for host in HOSTS {
+        let name = Name::parse(host).unwrap();
+        for client in CLIENTS.iter().map(|client| client.parse().unwrap()) {
+            for &protocol in Protocol::ALL {
+                for port in [80, 443, 8443] {
+                    for &now in TIMES {
+                        each(&Request { name: &name, client, port, protocol, now });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Loads the rules without those that the loader says can never match, and checks that they never decide.
+fn loaded(rules: &mut Vec<Rule>, audit: bool) -> Policy {
+    loop {
+        let text = written(rules, audit);
+        let faults = match Policy::parse("policy.yaml", &text, NOW) {
+            Ok(loaded) => return loaded.policy,
+            Err(faults) => faults,
+        };
+        let mut out: Vec<usize> = Vec::new();
+        for fault in faults.iter().filter(|fault| fault.severity.label() == "error") {
+            let at = usize::try_from(fault.location.as_ref().unwrap().line).unwrap() - 4;
+            match fault.code {
+                "never-matches" | "duplicate-rule" => every_request(|request| {
+                    let decision = plainly(rules, audit, request);
+                    assert_ne!(decision.rule().map(|id| id.0 as usize), Some(at), "{text}\n{fault:?}\n{request:?}");
+                }),
+                "host-never-matches" => assert!(rules[at].deny, "{text}\n{fault:?}"),
+                _ => panic!("{text}\n{faults}"),
+            }
+            out.push(at);
+        }
+        let mut at = 0;
+        rules.retain(|_| {
+            at += 1;
+            !out.contains(&(at - 1))
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("SEKISHO_LONG").is_some() { 5_000 } else { 100 }))]
+
+    #[test]
+    fn every_decision_is_the_plain_one(mut rules in proptest::collection::vec(rule(), 0..8), audit in any::<bool>()) {
+        let policy = loaded(&mut rules, audit);
+        every_request(|request| {
+            let expected = plainly(&rules, audit, request);
+            assert_eq!(policy.decide(request), expected, "{}\n{request:?}", written(&rules, audit));
+        });
+        // What explains a decision has an eye of its own for names, and must see the same.
+        for host in HOSTS {
+            let name = Name::parse(host).unwrap();
+            let client = CLIENTS[0].parse().unwrap();
+            let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW };
+            let explained = policy.explain(&request);
+            let decided = policy.decide(&request).rule().map(|id| format!("r{}", id.0));
+            assert_eq!(explained.rule.as_ref().map(|rule| rule.name.clone()), decided, "{}\n{request:?}", written(&rules, audit));
+            if let Some(rule) = explained.rule {
+                assert!(covers(&rule.listed, host), "{rule:?} {host}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_plain_reading_tells_rules_apart() {
+    // A reference that says one thing of everything would agree with nothing; make sure that it says all there is to say.
+    assert!(covers("*.a.example", "b.a.example") && !covers("*.a.example", "a.example"));
+    assert!(covers(".a.example", "a.example") && !covers(".a.example", "ba.example"));
+    assert!(!covers(".a.example", "x_y.a.example") && covers("x_y.a.example", "x_y.a.example"));
+    assert!(holds("10.20.0.0/16", "::ffff:10.20.3.4".parse().unwrap()) && !holds("::/0", "10.20.3.4".parse().unwrap()));
+    assert!(holds("::ffff:10.20.0.0/112", "10.20.3.4".parse().unwrap()));
+    assert!(!holds("::ffff:10.20.0.0/112", "10.21.3.4".parse().unwrap()));
+    let mut requests = 0;
+    every_request(|_| requests += 1);
+    assert_eq!(requests, HOSTS.len() * CLIENTS.len() * 2 * 3 * TIMES.len());
+}
