@@ -53,14 +53,14 @@ async fn no_name_is_special_and_none_is_searched_for() {
 #[tokio::test]
 async fn a_silent_server_costs_half_a_timeout_once() {
     let (silent, good) = (Server::silent(), Server::with(&[1], &[], 60));
-    let resolver = start(&[&silent, &good]);
+    let resolver = start_patient(&[&silent, &good]);
     let (found, took) = resolve(&resolver, "one.example").await;
     assert_eq!(addresses(&found.unwrap().answer), [ip4(1)]);
-    assert!((millis(180)..millis(390)).contains(&took), "{took:?}");
+    assert!((millis(900)..millis(1_900)).contains(&took), "{took:?}");
     // From then on it is asked only after the others.
     let (found, took) = resolve(&resolver, "two.example").await;
     assert_eq!(addresses(&found.unwrap().answer), [ip4(1)]);
-    assert!(took < millis(150), "{took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
     assert_eq!((silent.asked("two.example").len(), good.asked("two.example").len()), (0, 2));
 }
 
@@ -70,10 +70,10 @@ async fn a_server_that_is_not_there_is_like_a_silent_one() {
     let (gone_address, good) = (gone.address, Server::with(&[1], &[], 60));
     drop(gone);
     let servers = vec![gone_address, good.address];
-    let resolver = Resolver::start(Settings { servers, ..settings(&[]) }).unwrap();
+    let resolver = Resolver::start(Settings { servers, timeout: Duration::from_secs(2), ..settings(&[]) }).unwrap();
     let (found, took) = resolve(&resolver, "one.example").await;
     assert_eq!(addresses(&found.unwrap().answer), [ip4(1)]);
-    assert!(took < millis(390), "{took:?}");
+    assert!(took < millis(1_900), "{took:?}");
 }
 
 #[tokio::test]
@@ -89,10 +89,10 @@ async fn the_next_server_is_asked_at_once_when_one_has_no_answer() {
     ];
     for (what, script) in faults {
         let (bad, good) = (Server::new(script), Server::with(&[1], &[], 60));
-        let resolver = start(&[&bad, &good]);
+        let resolver = start_patient(&[&bad, &good]);
         let (found, took) = resolve(&resolver, "b.example").await;
         assert_eq!(addresses(&found.unwrap().answer), [ip4(1)], "{what}");
-        assert!(took < millis(150), "{what}: {took:?}");
+        assert!(took < AT_ONCE, "{what}: {took:?}");
         assert!(!bad.asked("b.example").is_empty(), "{what}");
     }
 }
@@ -101,10 +101,10 @@ async fn the_next_server_is_asked_at_once_when_one_has_no_answer() {
 async fn when_every_server_fails_the_reason_is_the_last_one_s() {
     let one = Server::new(|asked| asked.code(ResponseCode::ServFail));
     let two = Server::new(|asked| asked.code(ResponseCode::Refused));
-    let resolver = start(&[&one, &two]);
+    let resolver = start_patient(&[&one, &two]);
     let (failed, took) = resolve(&resolver, "b.example").await;
     assert_eq!(failed.unwrap_err(), ResolveError::Failed("REFUSED"));
-    assert!(took < millis(300), "{took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
     // RFC 9520 §3.1: no more than a few questions for one name.
     assert_eq!((one.count("b.example", RecordType::A), two.count("b.example", RecordType::A)), (2, 2));
 
@@ -113,7 +113,7 @@ async fn when_every_server_fails_the_reason_is_the_last_one_s() {
     let (failed, took) = resolve(&resolver, "b.example").await;
     assert_eq!(failed.unwrap_err(), ResolveError::Failed("no server answered in time"));
     // Half a timeout for the first attempt, a whole one for the second.
-    assert!((millis(550)..millis(1200)).contains(&took), "{took:?}");
+    assert!((millis(550)..millis(1_800)).contains(&took), "{took:?}");
     assert_eq!(silent.count("b.example", RecordType::A), 2);
 }
 
@@ -121,12 +121,12 @@ async fn when_every_server_fails_the_reason_is_the_last_one_s() {
 async fn a_cut_reply_is_asked_for_again_over_tcp() {
     let many: Vec<u8> = (1..=60).collect();
     let server = Server::new(move |asked| if asked.over_tcp { asked.answer(&many, &[6], 60) } else { asked.cut() });
-    let resolver = start(&[&server]);
+    let resolver = start_patient(&[&server]);
     let (found, took) = resolve(&resolver, "many.example").await;
     let found = found.unwrap();
     let got: HashSet<IpAddr> = addresses(&found.answer).iter().copied().collect();
     assert_eq!(got, (1..=60).map(ip4).chain([ip6(6)]).collect());
-    assert!(took < millis(390), "{took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
     let over_tcp = server.asked("many.example").iter().filter(|asked| asked.over_tcp).count();
     assert_eq!((server.asked("many.example").len(), over_tcp), (4, 2));
 }
@@ -160,7 +160,7 @@ async fn a_server_whose_tcp_fails_is_passed_over() {
         let resolver = start(&[&bad, &good]);
         let (found, took) = resolve(&resolver, "b.example").await;
         assert_eq!(addresses(&found.unwrap().answer), [ip4(1)], "TCP is {what}");
-        assert!(took < millis(390), "TCP is {what}: {took:?}");
+        assert!(took < millis(800), "TCP is {what}: {took:?}");
         assert!(bad.all_asked().iter().any(|asked| asked.over_tcp));
     }
     let bad = Server::new(Asked::cut);
@@ -224,10 +224,10 @@ async fn a_chain_without_an_end_fails() {
         "one.example." => asked.alias("two.example."),
         _ => asked.alias("one.example."),
     });
-    let resolver = start(&[&server]);
+    let resolver = start_patient(&[&server]);
     let (failed, took) = resolve(&resolver, "one.example").await;
     assert_eq!(failed.unwrap_err(), ResolveError::Failed("the CNAME chain is too long"));
-    assert!(took < millis(390), "{took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
     assert!(server.all_asked().len() <= 2 * 9, "{} questions", server.all_asked().len());
 }
 

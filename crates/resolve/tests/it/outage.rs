@@ -44,13 +44,13 @@ async fn through(fault: fn(&Asked) -> Vec<Act>) {
     assert!(stale > 100, "{stale} reads of an expired answer");
     let (found, took) = resolve(&resolver, HOSTS[0]).await;
     assert_eq!(found.unwrap().source, Source::Stale);
-    assert!(took < millis(50), "{took:?}");
+    assert!(took < millis(150), "{took:?}");
     assert!(resolver.stats().lookups(LookupResult::Stale) > 2);
     assert!(resolver.entries().iter().all(|entry| entry.stale));
     // A name that nobody knows fails, in the time of a lookup.
     let (failed, took) = resolve(&resolver, "new.example").await;
     assert!(matches!(failed, Err(ResolveError::Failed(_))));
-    assert!(took < millis(1_200), "{took:?}");
+    assert!(took < millis(1_800), "{took:?}");
 
     server.now(|asked| asked.answer(&[2], &[7], 60));
     let back = |host| {

@@ -55,6 +55,32 @@ fn the_last_answer_s_own_addresses_stay_to_its_end_and_beyond() {
 }
 
 #[test]
+fn a_thread_that_wakes_too_late_still_finds_the_last_answer_to_serve() {
+    let (mut world, name) = (World::new(), host("long.example"));
+    world.hear_v4(&name, &[1], 300);
+    world.now += SECOND * 100;
+    world.read(&name).unwrap();
+    world.now += SECOND * 201;
+    assert_eq!(world.cache.poll(world.now), Some(Due::Refresh(name.clone())));
+    assert_eq!(stale(&world.hear(&name, SERVFAIL, SERVFAIL)), [".1"]);
+}
+
+#[test]
+fn addresses_stay_as_they_are_while_the_servers_fail() {
+    let (mut world, name) = (World::new(), host("b.example"));
+    world.hear_v4(&name, &[1], 60);
+    world.now += SECOND * 290;
+    assert_eq!(fresh(&world.hear_v4(&name, &[2], 60)), [".2", ".1"]);
+    world.read(&name).unwrap();
+    world.pass(SECOND * 9);
+    world.hear(&name, SERVFAIL, SERVFAIL);
+    assert_eq!(world.poll_for(SECOND * 20), [refresh(300_000, &name)]);
+    assert_eq!(world.read(&name).unwrap(), [".2", ".1"]);
+    world.now = world.epoch + SECOND * 320;
+    assert_eq!(stale(&world.hear(&name, SERVFAIL, SERVFAIL)), [".2", ".1"]);
+}
+
+#[test]
 fn both_families_are_in_the_answer_under_the_shorter_ttl() {
     let (mut world, name) = (World::new(), host("dual.example"));
     let start = world.now;
