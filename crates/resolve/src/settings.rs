@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Settings {
     /// Servers to ask, in order of preference; empty means the system's `resolv.conf`.
     pub servers: Vec<SocketAddr>,
-    /// The shortest time an answer is kept, whatever its TTL says; at least 100 ms.
+    /// The shortest time an answer is kept, whatever its TTL says; at least a second.
     pub ttl_min: Duration,
     /// The longest; also for how long an address that was once answered stays among a name's addresses.
     pub ttl_max: Duration,
@@ -32,7 +32,7 @@ pub struct Settings {
 }
 
 /// The least `ttl_min`: below it, a record without a TTL would be asked for without a rest.
-const TTL_FLOOR: Duration = Duration::from_millis(100);
+const TTL_FLOOR: Duration = Duration::from_secs(1);
 /// The most of any time: far enough, and no sum of them overflows.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 

@@ -29,7 +29,7 @@ fn settings(servers: &[&Server]) -> Settings {
     let servers: Vec<SocketAddr> = servers.iter().map(|server| server.address).collect();
     Settings {
         servers,
-        ttl_min: millis(200),
+        ttl_min: Duration::from_secs(1),
         failure_ttl: millis(100)..=millis(400),
         timeout: millis(400),
         ..Settings::default()
