@@ -3,6 +3,7 @@
 mod aws;
 mod deploy;
 mod lab_itself;
+mod messages;
 mod mismatch;
 mod peer;
 mod pressure;
