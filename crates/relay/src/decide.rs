@@ -1,5 +1,6 @@
 //! The policy's word on a name, and what it permits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,17 +38,13 @@ impl Permit {
 /// Asks the policy about `name` at `port`, and notes its word in the record.
 pub(crate) fn decide(worker: &Worker, live: &Live, name: &Name, port: u16) -> Result<Permit, Stop> {
     let active = worker.shared.policy.current();
+    live.decided_under(active.generation);
     let mut outcome = live.outcome.borrow_mut();
-    let request = Request { name, client: outcome.client.ip(), port, protocol: Protocol::Tls, now: unix_now() };
-    let (verdict, rule, reason) = match active.policy.decide(&request) {
-        Decision::Allow { rule } => (Verdict::Allowed, Some(rule), None),
-        Decision::Audit { rule, reason } => (Verdict::Audited, rule, Some(in_our_words(reason))),
-        Decision::Refuse { rule, reason } => (Verdict::Refused, rule, Some(in_our_words(reason))),
-    };
-    outcome.verdict = verdict;
-    outcome.reason = reason;
-    outcome.rule = rule.and_then(|rule| active.policy.rule(rule)).map(|rule| Arc::clone(&rule.name));
-    match (verdict, reason) {
+    let word = ask(&active, name, outcome.client.ip(), port, unix_now());
+    outcome.verdict = word.verdict;
+    outcome.reason = word.reason;
+    outcome.rule = word.rule_name(&active);
+    match (word.verdict, word.reason) {
         (Verdict::Refused, Some(reason)) => {
             let alert = match worker.shared.settings.refusal_alert {
                 RefusalAlert::AccessDenied => Alert::ACCESS_DENIED,
@@ -55,8 +52,34 @@ pub(crate) fn decide(worker: &Worker, live: &Live, name: &Name, port: u16) -> Re
             };
             Err(Stop { reason, detail: None, answer: Answer::Alert(alert) })
         }
-        _ => Ok(Permit { active, rule }),
+        _ => Ok(Permit { active, rule: word.rule }),
     }
+}
+
+/// The policy's word on one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) verdict: Verdict,
+    pub(crate) rule: Option<RuleId>,
+    pub(crate) reason: Option<Reason>,
+}
+
+impl Word {
+    /// The rule's name, in the policy that said it.
+    pub(crate) fn rule_name(self, active: &Active) -> Option<Arc<str>> {
+        self.rule.and_then(|rule| active.policy.rule(rule)).map(|rule| Arc::clone(&rule.name))
+    }
+}
+
+/// Asks a policy.
+pub(crate) fn ask(active: &Active, name: &Name, client: IpAddr, port: u16, now: i64) -> Word {
+    let request = Request { name, client, port, protocol: Protocol::Tls, now };
+    let (verdict, rule, reason) = match active.policy.decide(&request) {
+        Decision::Allow { rule } => (Verdict::Allowed, Some(rule), None),
+        Decision::Audit { rule, reason } => (Verdict::Audited, rule, Some(in_our_words(reason))),
+        Decision::Refuse { rule, reason } => (Verdict::Refused, rule, Some(in_our_words(reason))),
+    };
+    Word { verdict, rule, reason }
 }
 
 fn in_our_words(reason: sekisho_policy::Reason) -> Reason {
@@ -68,8 +91,8 @@ fn in_our_words(reason: sekisho_policy::Reason) -> Reason {
     }
 }
 
-/// Seconds since 1970, UTC. A clock before that decides as at its beginning, when nothing has expired.
-fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+/// Seconds since 1970, UTC. By a clock before that everything that can expire has: a wrong clock opens nothing.
+pub(crate) fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(i64::MAX, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -23,6 +23,7 @@ pub mod policy_store;
 pub mod reason;
 pub mod recent;
 pub mod record;
+mod revoke;
 pub mod settings;
 pub mod shared;
 mod sniff;

@@ -39,6 +39,8 @@ pub(crate) struct Live {
     moved: Cell<bool>,
     quiet: Cell<u32>,
     state: Cell<State>,
+    /// The generation of the policy that decided it last; 0 before its verdict.
+    decided: Cell<u64>,
     first_end: Cell<Option<ClosedBy>>,
     order: Cell<Option<ClosedBy>>,
     waker: RefCell<Option<Waker>>,
@@ -71,6 +73,7 @@ impl Live {
             moved: Cell::new(false),
             quiet: Cell::new(0),
             state: Cell::new(State::Opening),
+            decided: Cell::new(0),
             first_end: Cell::new(None),
             order: Cell::new(None),
             waker: RefCell::new(None),
@@ -80,6 +83,16 @@ impl Live {
     /// The verdict has let it through: from now on the tick bounds it.
     pub(crate) fn relaying(&self) {
         self.state.set(State::Relaying { seconds: 0 });
+    }
+
+    /// A policy of this generation has decided it; 0 asks for another decision.
+    pub(crate) fn decided_under(&self, generation: u64) {
+        self.decided.set(generation);
+    }
+
+    /// The generation of the policy that decided it last.
+    pub(crate) fn generation(&self) -> u64 {
+        self.decided.get()
     }
 
     /// Bytes were delivered.

@@ -83,6 +83,8 @@ pub enum ClosedBy {
     Idle,
     /// One side had finished and the other did not within its bound.
     HalfClosed,
+    /// The policy changed, or a rule expired, and it asks that such connections are closed.
+    Revoked,
     /// The drain's deadline passed at shutdown.
     Shutdown,
 }
@@ -98,6 +100,7 @@ impl ClosedBy {
             Self::Gate => "gate",
             Self::Idle => "idle",
             Self::HalfClosed => "half_closed",
+            Self::Revoked => "revoked",
             Self::Shutdown => "shutdown",
         }
     }

@@ -27,6 +27,8 @@ pub enum Event {
     Open(Box<Outcome>),
     /// A connection that has ended.
     Close(Box<Outcome>),
+    /// An open connection that the policy would now refuse: as it stands, with the verdict, rule and reason of now.
+    Revoked(Box<Outcome>),
     /// A policy was loaded, or was found faulty.
     Reload {
         /// `loaded` or `failed`.

@@ -15,6 +15,7 @@ use crate::live::Live;
 use crate::metrics::Shard;
 use crate::outcome::{ClosedBy, Outcome, Verdict};
 use crate::record::Event;
+use crate::revoke::{Again, Review, with_the_word_of_now};
 use crate::settings;
 use crate::shared::{Phase, Shared};
 use crate::stop::Stop;
@@ -36,6 +37,7 @@ pub(crate) struct Worker {
     pub(crate) hello_limits: sekisho_peek::tls::Limits,
     shard: Arc<Shard>,
     open: RefCell<Slab<Rc<OpenConnection>>>,
+    review: Review,
     next: Cell<u64>,
 }
 
@@ -45,6 +47,7 @@ pub(crate) struct OpenConnection {
     live: Live,
     begun: Instant,
     logged_open: Cell<bool>,
+    revoked: Cell<bool>,
     recorded: Cell<bool>,
 }
 
@@ -68,6 +71,7 @@ impl Worker {
             failures: Failures::default(),
             shard,
             open: RefCell::default(),
+            review: Review::default(),
             // Random above, counted below: unique in this process, and next to never the same after a restart.
             next: Cell::new(fastrand::u64(..) << 32),
         }
@@ -90,6 +94,7 @@ impl Worker {
             live: Live::new(outcome),
             begun: Instant::now(),
             logged_open: Cell::new(false),
+            revoked: Cell::new(false),
             recorded: Cell::new(false),
         });
         let key = self.open.borrow_mut().insert(Rc::clone(&open));
@@ -119,8 +124,12 @@ impl Worker {
 
     fn tick(&self) {
         let timeouts = &self.shared.settings.timeouts;
+        let look = self.review.begin(&self.shared.policy);
         for (_, open) in self.open.borrow().iter() {
-            let Some(age) = open.live.tick() else { continue };
+            let Some(age) = open.live.tick() else {
+                look.postpone(&open.live);
+                continue;
+            };
             self.show_bytes(&open.live);
             let (bound, why) = if age.half_closed {
                 (timeouts.half_closed, ClosedBy::HalfClosed)
@@ -132,6 +141,25 @@ impl Worker {
             }
             if age.since_verdict >= OPEN_LINE && !open.logged_open.replace(true) {
                 self.shared.log.record(Event::Open(Box::new(open.record())));
+            }
+            if let Some(again) = look.again(&open.live) {
+                self.apply(open, again);
+            }
+        }
+    }
+
+    /// Records once that an open connection would now be refused, and ends it where the policy asks for that.
+    fn apply(&self, open: &OpenConnection, again: Again) {
+        match again {
+            Again::Allowed => open.revoked.set(false),
+            Again::Refused { rule, reason, close } => {
+                if !open.revoked.replace(true) {
+                    let record = with_the_word_of_now(open.record(), rule, reason);
+                    self.shared.log.record(Event::Revoked(Box::new(record)));
+                }
+                if close {
+                    open.live.order_end(ClosedBy::Revoked);
+                }
             }
         }
     }

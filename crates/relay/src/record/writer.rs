@@ -110,6 +110,7 @@ impl Writer {
             Event::Close(outcome) if format == AccessFormat::Squid => line::squid(out, outcome),
             Event::Close(outcome) => line::json(out, format, &Line::connection("close", outcome, listeners)),
             Event::Open(outcome) => line::json(out, format, &Line::connection("open", outcome, listeners)),
+            Event::Revoked(outcome) => line::json(out, format, &Line::connection("revoked", outcome, listeners)),
             Event::Reload { result, digest } => {
                 let line = Line { result: Some(result), policy: Some(digest), ..Line::node("reload") };
                 line::json(out, format, &line);

@@ -91,7 +91,8 @@ fn log(format: AccessFormat, queue: usize, tell: impl FnOnce(&AccessLog)) -> Vec
 fn written() -> BTreeMap<String, BTreeSet<String>> {
     let mut lines = log(AccessFormat::Json, 100, |log| {
         let open = Outcome { closed_by: None, ..full() };
-        log.record(Event::Open(Box::new(open)));
+        log.record(Event::Open(Box::new(open.clone())));
+        log.record(Event::Revoked(Box::new(open)));
         log.record(Event::Close(Box::new(full())));
         log.record(Event::Reload { result: "loaded", digest: "0".repeat(64) });
     });
@@ -159,7 +160,8 @@ fn ends() -> Vec<ClosedBy> {
         ClosedBy::UpstreamReset => Some(ClosedBy::Gate),
         ClosedBy::Gate => Some(ClosedBy::Idle),
         ClosedBy::Idle => Some(ClosedBy::HalfClosed),
-        ClosedBy::HalfClosed => Some(ClosedBy::Shutdown),
+        ClosedBy::HalfClosed => Some(ClosedBy::Revoked),
+        ClosedBy::Revoked => Some(ClosedBy::Shutdown),
         ClosedBy::Shutdown => None,
     };
     std::iter::successors(Some(ClosedBy::Client), next).collect()
