@@ -43,15 +43,17 @@ fn is_final(answer: &Result<Progress, Refusal>) -> bool {
     !matches!(answer, Ok(Progress::Need { .. }))
 }
 
-/// How many bytes the record headers so far give a reason to wait for: read apart from the code under test.
-#[derive(Default)]
-struct Declared {
+/// How many bytes the record headers so far give a reason to wait for, where the record or header under way ends: read
+/// apart from the code under test.
+#[derive(Debug, Default)]
+pub struct Declared {
     /// Where the first record begins that is not whole.
     record: usize,
 }
 
 impl Declared {
-    fn total(&mut self, received: &[u8]) -> usize {
+    /// The total, of everything received so far.
+    pub fn total(&mut self, received: &[u8]) -> usize {
         loop {
             let Some(&[_, _, _, high, low]) = received.get(self.record..self.record + 5) else {
                 return self.record + 5;

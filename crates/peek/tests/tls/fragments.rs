@@ -1,5 +1,6 @@
 //! However the bytes are cut, over reads and over records, the answer is the same.
 
+use sekisho_peek::fuzz::Declared;
 use sekisho_peek::tls::{ClientHello, Inspector, Limits, Progress, Refusal, inspect};
 
 use crate::corpus::{Flight, hellos, refused};
@@ -8,28 +9,16 @@ use crate::craft::records;
 /// The last answer of one inspector that gets the bytes in pieces of `size`, up to the first final one.
 pub(crate) fn final_answer_in_pieces(bytes: &[u8], size: usize) -> Result<Progress, Refusal> {
     let mut inspector = Inspector::new(Limits::default());
+    let mut declared = Declared::default();
     let mut end = 0;
     loop {
         end = (end + size).min(bytes.len());
         let answer = inspector.inspect(&bytes[..end]);
         let Ok(Progress::Need { at_least }) = answer else { return answer };
-        assert!(at_least > end && at_least <= declared(&bytes[..end]), "has {end}, waits for {at_least}");
+        assert!(at_least > end && at_least <= declared.total(&bytes[..end]), "has {end}, waits for {at_least}");
         if end == bytes.len() {
             return answer;
         }
-    }
-}
-
-/// How many bytes the record headers give a reason to wait for: where the unfinished record or header ends.
-pub(crate) fn declared(bytes: &[u8]) -> usize {
-    let mut record = 0;
-    loop {
-        let Some(header) = bytes.get(record..record + 5) else { return record + 5 };
-        let end = record + 5 + usize::from(u16::from_be_bytes([header[3], header[4]]));
-        if end > bytes.len() {
-            return end;
-        }
-        record = end;
     }
 }
 
@@ -46,9 +35,10 @@ fn every_prefix_of_a_hello_needs_exactly_its_record() {
         let whole = read(&flight).raw_len;
         for end in 0..whole {
             let prefix = &flight.bytes[..end];
-            let expected = Ok(Progress::Need { at_least: declared(prefix) });
+            let at_least = Declared::default().total(prefix);
+            let expected = Ok(Progress::Need { at_least });
             assert_eq!(inspect(prefix, &Limits::default()), expected, "{} at {end}", flight.file);
-            assert!(declared(prefix) <= whole, "{} at {end}", flight.file);
+            assert!(at_least <= whole, "{} at {end}", flight.file);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Real hellos with one byte changed: whatever they are then, they are it in every delivery.
 
+use sekisho_peek::fuzz::Declared;
 use sekisho_peek::tls::{Inspector, Limits, Progress, Refusal, inspect};
 
 use crate::corpus::{Flight, hellos, refused};
-use crate::fragments::{declared, final_answer_in_pieces};
+use crate::fragments::final_answer_in_pieces;
 
 /// Calls `look` with every mutation: at every place a few values, or with `SEKISHO_LONG` every value.
 pub(crate) fn each_mutation(flights: &[Flight], mut look: impl FnMut(&Flight, usize, &[u8])) {
@@ -31,7 +32,7 @@ fn a_mutated_byte_neither_panics_nor_waits_for_the_undeclared_nor_depends_on_del
         let what = || format!("{} with {:#04x} at {at}", flight.file, bytes[at]);
         match &answer {
             Ok(Progress::Need { at_least }) => {
-                assert!(*at_least > bytes.len() && *at_least <= declared(bytes), "{}", what());
+                assert!(*at_least > bytes.len() && *at_least <= Declared::default().total(bytes), "{}", what());
                 seen[0] += 1;
             }
             Ok(Progress::Done(_)) => seen[1] += 1,
