@@ -159,7 +159,8 @@ fn a_gate_without_a_descriptor_to_accept_with_pauses_does_not_spin_and_recovers(
     let before = stage.gate.process().cpu_time()?;
     sleep(Duration::from_secs(3));
     let used = stage.gate.process().cpu_time()?.saturating_sub(before);
-    ensure!(used < Duration::from_millis(150), "{used:?} of CPU time went by in 3 s without a descriptor");
+    println!("{used:?} of CPU time in 3 s without a descriptor");
+    ensure!(used < Duration::from_millis(300), "{used:?} of CPU time went by in 3 s without a descriptor");
     let warnings = stage.gate.process().stderr().matches("accepting pauses").count();
     // Each of the two workers may tell once.
     ensure!((1..=2).contains(&warnings), "{warnings} warnings");

@@ -101,6 +101,12 @@ impl<'lab> Stage<'lab> {
             lab.servers.run("ip", ["route", "replace", "local", network, "dev", "lo"])?;
         }
         let gate = Gate::start(lab, options)?;
+        let witnesses = [Counter::towards(lab, "0.0.0.0/0")?, Counter::towards(lab, "::/0")?];
+        for (witness, nobody) in witnesses.iter().zip(["198.18.1.7:9", "[2001:db8:18::1:7]:9"]) {
+            let refused = lab.gate.enter(|| TcpStream::connect(nobody).is_err())?;
+            // One that sees nothing proves nothing.
+            ensure!(refused && witness.syns()? == 1, "a connection to {nobody} was not seen");
+        }
         Ok(Self {
             lab,
             server: Server::start(lab)?,
@@ -108,7 +114,7 @@ impl<'lab> Stage<'lab> {
             others: gate.wait_closed(Duration::ZERO, |_| true)?.len(),
             gate,
             _redirect: Redirect::nftables(lab)?,
-            witnesses: [Counter::towards(lab, "0.0.0.0/0")?, Counter::towards(lab, "::/0")?],
+            witnesses,
         })
     }
 
