@@ -11,3 +11,4 @@ mod raw;
 mod reasons;
 mod relaying;
 mod reloading;
+mod resolving;
