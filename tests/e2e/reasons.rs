@@ -184,13 +184,13 @@ fn an_alert_survives_what_the_client_sent_beside_its_hello() -> Result<()> {
             stream.write_all(&bytes)?;
             if slowly {
                 // What arrives after the alert was sent.
-                for part in more.chunks(10 << 10).take(5) {
+                for part in more.chunks(10 << 10).take(3) {
                     sleep(Duration::from_millis(100));
                     stream.write_all(part)?;
                 }
             }
             // Whatever could destroy the alert has come before it is read.
-            sleep(Duration::from_millis(300));
+            sleep(Duration::from_millis(200));
             Ok(())
         })?;
         ensure!(seen.bytes == [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 49], "the client read {:02x?}", seen.bytes);

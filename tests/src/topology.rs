@@ -113,7 +113,7 @@ impl Lab {
     }
 
     /// Where this lab's files are: every program's output, the gate's configuration and logs. Removed with the lab, but
-    /// kept when a test fails.
+    /// kept when a test panics, and where `SEKISHO_KEEP` is set: of a test that returns an error the lab knows nothing.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -121,8 +121,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("what the failed test's programs wrote is in {}", self.directory.display());
+        if thread::panicking() || std::env::var_os("SEKISHO_KEEP").is_some() {
+            eprintln!("what the test's programs wrote is in {}", self.directory.display());
         } else {
             let _ = fs::remove_dir_all(&self.directory);
         }
