@@ -121,13 +121,14 @@ fn embedded_v4(address: Ipv6Addr) -> Option<[Option<Ipv4Addr>; 4]> {
     let v4 = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     let one = |high, low| Some([v4(high, low), None, None, None]);
     match address.segments() {
-        // v4-mapped and, deprecated, v4-compatible (RFC 4291 §2.5.5); translated (RFC 2765 §2.1)
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => one(high, low),
+        // v4-compatible, deprecated (RFC 4291 §2.5.5.1); `::` and `::1` are none
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => one(high, low),
-        // NAT64, the well-known prefix (RFC 6052 §2.1)
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => one(high, low),
+        // v4-mapped (RFC 4291 §2.5.5.2), translated (RFC 2765 §2.1), NAT64 by its well-known prefix (RFC 6052 §2.1),
         // 6to4 (RFC 3056 §2)
-        [0x2002, high, low, ..] => one(high, low),
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => one(high, low),
         // Teredo keeps the client's address inverted (RFC 4380 §4)
         [0x2001, 0, _, _, _, _, high, low] => one(!high, !low),
         // NAT64, the local-use prefix (RFC 8215) at any length, each of which puts the address elsewhere, around the
