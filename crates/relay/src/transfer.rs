@@ -10,11 +10,12 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
+use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
 use crate::live::{Live, Way};
@@ -60,19 +61,22 @@ pub(crate) async fn transfer(
 ) -> ClosedBy {
     let mut up = Direction::new(Way::Up, first);
     let mut down = Direction::new(Way::Down, Vec::new());
+    let (mut client_breaks, mut upstream_breaks) = (None, None);
     poll_fn(|cx| {
         if let Poll::Ready(order) = live.poll_order(cx) {
             reset(&client, &upstream);
             return Poll::Ready(order);
         }
-        let up = up.poll(cx, &client, &upstream, live, tools);
-        let down = down.poll(cx, &upstream, &client, live, tools);
-        let broken = match (up, down) {
+        let polled = (up.poll(cx, &client, &upstream, live, tools), down.poll(cx, &upstream, &client, live, tools));
+        let broken = match polled {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
                 return Poll::Ready(live.first_end().unwrap_or(ClosedBy::Client));
             }
             (Poll::Ready(Err(Broken::Source)), _) | (_, Poll::Ready(Err(Broken::Sink))) => ClosedBy::ClientReset,
             (Poll::Ready(Err(Broken::Sink)), _) | (_, Poll::Ready(Err(Broken::Source))) => ClosedBy::UpstreamReset,
+            // A side that is not read from just now would break unheard.
+            _ if !up.listens() && breaks(&client, &mut client_breaks, cx) => ClosedBy::ClientReset,
+            _ if !down.listens() && breaks(&upstream, &mut upstream_breaks, cx) => ClosedBy::UpstreamReset,
             _ => return Poll::Pending,
         };
         reset(&client, &upstream);
@@ -80,6 +84,14 @@ pub(crate) async fn transfer(
         Poll::Ready(live.first_end().unwrap_or(broken))
     })
     .await
+}
+
+/// What hears of one side's breaking. Most connections never need it, so it is boxed.
+type Breaking<'a> = Pin<Box<dyn Future<Output = io::Result<Ready>> + 'a>>;
+
+/// Whether `side` has broken; if not, `cx` is woken when it does.
+fn breaks<'a>(side: &'a TcpStream, breaking: &mut Option<Breaking<'a>>, cx: &mut Context<'_>) -> bool {
+    breaking.get_or_insert_with(|| Box::pin(side.ready(Interest::ERROR))).as_mut().poll(cx).is_ready()
 }
 
 /// Makes the close of both sockets a reset.

@@ -101,6 +101,11 @@ impl Direction {
         }
     }
 
+    /// Whether it waits for its source, whose breaking it then hears of.
+    pub(super) fn listens(&self) -> bool {
+        self.stage == Stage::Open && matches!(self.held, Held::Nothing)
+    }
+
     /// Writes what is held. Pending while the sink does not take it.
     fn poll_flush(
         &mut self,

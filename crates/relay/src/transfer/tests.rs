@@ -7,6 +7,8 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 use super::*;
 use crate::outcome::Outcome;
 
+mod ends;
+
 /// A client and a server with a transfer between them.
 struct Pair {
     client: TcpStream,
@@ -17,11 +19,14 @@ struct Pair {
 }
 
 async fn pair(first: &[u8]) -> Pair {
+    pair_with(first, Rc::new(Tools::new(4))).await
+}
+
+async fn pair_with(first: &[u8], tools: Rc<Tools>) -> Pair {
     let (client, near) = connected().await;
     let (far, server) = connected().await;
     let live = Rc::new(Live::new(Outcome::new(1, 0, ([127, 0, 0, 1], 1).into())));
     live.relaying();
-    let tools = Rc::new(Tools::new(4));
     let ended = spawn_local({
         let (first, live, tools) = (first.to_vec(), Rc::clone(&live), Rc::clone(&tools));
         async move { transfer(near, far, first, &live, &tools).await }
