@@ -2,6 +2,7 @@
 
 mod aws;
 mod deploy;
+mod ending;
 mod lab_itself;
 mod messages;
 mod mismatch;
