@@ -123,6 +123,7 @@ fn the_nodes_own_events_say_what_the_node_is() {
     let log = start(&path);
     log.record(Event::Reload { result: "loaded", digest: "another".to_owned() });
     log.record(Event::Open(Box::new(Outcome { closed_by: None, ..allowed() })));
+    log.record(Event::Revoked(Box::new(Outcome { verdict: Verdict::Refused, closed_by: None, ..allowed() })));
     assert!(log.finish());
     let values: Vec<Value> = lines(&path).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
@@ -134,8 +135,9 @@ fn the_nodes_own_events_say_what_the_node_is() {
     assert_eq!(keys(&values[1]), set(&["time", "event", "result", "policy"]));
     assert_eq!((&values[1]["result"], &values[1]["policy"]), (&json!("loaded"), &json!("another")));
     assert_eq!((&values[2]["event"], &values[2]["conn"]), (&json!("open"), &json!("9f3c1a5500000012")));
-    assert!(values[2].get("closed_by").is_none());
-    assert_eq!(keys(&values[3]), set(&["time", "event"]));
+    assert_eq!((&values[3]["event"], &values[3]["verdict"]), (&json!("revoked"), &json!("refused")));
+    assert!(values[2].get("closed_by").is_none() && keys(&values[2]) == keys(&values[3]));
+    assert_eq!(keys(&values[4]), set(&["time", "event"]));
     for value in &values {
         // 2026-11-24T09:15:02.512905Z
         let time = value["time"].as_str().unwrap();
@@ -168,6 +170,7 @@ fn squids_form_has_a_line_for_each_end_and_no_other() {
     let audited = Outcome { verdict: Verdict::Audited, upstream: Some("192.0.2.1:443".parse().unwrap()), ..allowed() };
     let events = [
         Event::Open(Box::new(allowed())),
+        Event::Revoked(Box::new(allowed())),
         Event::Reload { result: "loaded", digest: String::new() },
         close(&allowed()),
         close(&refused),
