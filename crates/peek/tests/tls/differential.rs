@@ -134,15 +134,13 @@ fn theirs(mut bytes: &[u8]) -> Answer<Error> {
     }
 }
 
-/// A protocol as this crate shows it.
+/// A protocol as this crate shows it: what is plain as it is, and all of what is not escaped, its quotes too.
 fn shown(protocol: &[u8]) -> String {
-    protocol
-        .escape_ascii()
-        .map(char::from)
-        .take(MAX_ALPN_LEN)
-        .collect::<String>()
-        .replace("\\\"", "\"")
-        .replace("\\'", "'")
+    let plain = protocol.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
+    if plain && protocol.len() <= MAX_ALPN_LEN {
+        return protocol.iter().copied().map(char::from).collect();
+    }
+    protocol.escape_ascii().map(char::from).take(MAX_ALPN_LEN).collect()
 }
 
 /// A hello that is read, without what its reading does not touch: other extensions and compression methods.
