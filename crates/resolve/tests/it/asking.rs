@@ -206,9 +206,9 @@ async fn a_server_that_does_not_know_edns_is_asked_without_it() {
 #[tokio::test]
 async fn a_chain_that_is_left_open_is_followed_under_its_shortest_ttl() {
     let server = Server::new(|asked| match asked.host().as_str() {
-        "b.s3.example." => asked.alias("s3-w.example."),
-        "s3-w.example." => asked.alias("s3-r-w.example."),
-        _ => asked.answer(&[1], &[], 3),
+        "b.s3.example." => asked.alias("s3-w.example.", 60),
+        "s3-w.example." => asked.alias("s3-r-w.example.", 3),
+        _ => asked.answer(&[1], &[], 60),
     });
     let resolver = start(&[&server]);
     let begun = Instant::now();
@@ -221,8 +221,8 @@ async fn a_chain_that_is_left_open_is_followed_under_its_shortest_ttl() {
 #[tokio::test]
 async fn a_chain_without_an_end_fails() {
     let server = Server::new(|asked| match asked.host().as_str() {
-        "one.example." => asked.alias("two.example."),
-        _ => asked.alias("one.example."),
+        "one.example." => asked.alias("two.example.", 60),
+        _ => asked.alias("one.example.", 60),
     });
     let resolver = start_patient(&[&server]);
     let (failed, took) = resolve(&resolver, "one.example").await;

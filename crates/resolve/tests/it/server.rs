@@ -235,10 +235,10 @@ impl Asked {
         vec![Act::Say(self.addresses(v4, v6, ttl))]
     }
 
-    pub(crate) fn alias(&self, target: &str) -> Vec<Act> {
+    pub(crate) fn alias(&self, target: &str, ttl: u32) -> Vec<Act> {
         let mut message = self.reply();
         let data = RData::CNAME(CNAME(Name::from_ascii(target).unwrap()));
-        message.add_answer(Record::from_rdata(self.message.queries[0].name().clone(), 60, data));
+        message.add_answer(Record::from_rdata(self.message.queries[0].name().clone(), ttl, data));
         vec![Act::Say(message)]
     }
 

@@ -94,6 +94,15 @@ async fn too_many_who_wait_are_refused_at_once_and_there_is_room_again_when_they
 }
 
 #[tokio::test]
+async fn callers_that_were_answered_wait_no_more() {
+    let server = Server::with(&[1], &[], 60);
+    let resolver = Resolver::start(Settings { max_waiters: 4, ..settings(&[&server]) }).unwrap();
+    for n in 0..60 {
+        resolve(&resolver, &format!("n{n}.example")).await.0.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn addresses_of_one_family_do_not_wait_long_for_the_other() {
     let server = Server::new(|asked| {
         if asked.is_v4() {

@@ -137,4 +137,8 @@ fn the_list_says_what_is_stale() {
     let lines: Vec<_> = list.iter().map(|line| (&line.name, &*line.addresses, line.expires, line.stale)).collect();
     let (first, second) = (world.epoch + SECOND * 5, world.epoch + SECOND * 60);
     assert_eq!(lines, [(&a, &[ip4(1)][..], first, true), (&b, &[ip4(1)][..], second, false)]);
+    // Past its TTL, but nobody has asked since: it does not serve.
+    world.now += SECOND * 60;
+    let b = world.snapshot.list(world.now).into_iter().find(|line| line.name == b).unwrap();
+    assert!(b.expires < world.now && !b.stale);
 }
