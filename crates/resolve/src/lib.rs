@@ -33,8 +33,8 @@
 //! than 50 ms for the other's (RFC 8305 §3), which join when they come. Servers are asked in their order, the next one
 //! as soon as one fails or beside it after half a `timeout` of silence; a silent one is then asked after the others,
 //! until it answers a probe. Questions go out over UDP with EDNS and 1,232 bytes, each from a random port with a random
-//! id; replies from elsewhere, with another id or to another question are passed over (hickory does that); a cut
-//! reply is asked for again over TCP.
+//! id; replies from elsewhere, with another id or to another question are passed over (by hickory over UDP); a cut
+//! reply is asked for again over TCP, where a reply to another question is a failure (hickory looks at the id alone).
 //!
 //! # Reading the code
 //!
