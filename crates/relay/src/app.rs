@@ -236,11 +236,13 @@ pub(crate) fn resolver_settings(settings: &Settings) -> sekisho_resolve::Setting
     }
 }
 
-/// The operator's log, on stderr: this program's own words at the level of the file, other libraries' warnings.
+/// The operator's log, on stderr: this program's own words at the level of the file, and other libraries' warnings; but not
+/// those on replies that look forged, which anybody could make by the thousand.
 fn start_log(settings: &Settings) {
     use std::io::IsTerminal;
     let level = settings.log.level;
-    let filter = tracing_subscriber::EnvFilter::new(format!("warn,sekisho={level},sekisho_resolve={level}"));
+    let filter =
+        tracing_subscriber::EnvFilter::new(format!("warn,hickory_net=error,sekisho={level},sekisho_resolve={level}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let result = if settings.log.json {
         log.json().flatten_event(true).try_init()
