@@ -63,7 +63,7 @@ pub(crate) async fn serve(
         }
         Err(order) => {
             reset_on_close(&client);
-            entry.ended(order);
+            entry.cut(order);
         }
     }
 }

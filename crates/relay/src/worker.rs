@@ -201,6 +201,12 @@ impl Entry {
         self.record();
     }
 
+    /// The connection was ended by the worker before it was served.
+    pub(crate) fn cut(&self, by: ClosedBy) {
+        self.open.live.outcome.borrow_mut().verdict = Verdict::Failed;
+        self.ended(by);
+    }
+
     /// A served connection has ended.
     pub(crate) fn ended(&self, by: ClosedBy) {
         self.open.live.outcome.borrow_mut().closed_by = Some(by);

@@ -101,7 +101,7 @@ impl Builder<'_, '_> {
         Some(AccessLog {
             path: path.filter(|path| *path != "-").map(|path| self.base.join(path)),
             format,
-            queue: self.count_at(section, "queue", 1..=10_000_000, 16_384),
+            queue: self.count_at(section, "queue", 1..=1_000_000, 16_384),
         })
     }
 
