@@ -15,7 +15,7 @@ use crate::index::Shape;
 use crate::pattern;
 use crate::policy::{Listed, Policy};
 use crate::rule::{Decision, Protocol, Reason, Request, RuleId};
-use crate::s3::{Class, Form, classify};
+use crate::s3::{Class, Kind, classify};
 
 /// An answer for a person (`Display`) or a program (serde).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -157,7 +157,9 @@ fn hints(request: &Request<'_>) -> Vec<String> {
 /// What a rule would have to say, for a name that nothing comes near to.
 fn to_open(name: &str) -> String {
     let entry = match classify(name) {
-        Class::Pins { subject, form, region: Some(region), .. } if Form::DEFAULT.contains(&form) => {
+        Class::Pins { kind: Kind::Bucket, subject, form, region: Some(region), .. }
+            if Kind::Bucket.usual().contains(&form) =>
+        {
             format!("buckets: [{{ name: {subject}, region: {region} }}]")
         }
         _ => format!("hosts: [{name}]"),

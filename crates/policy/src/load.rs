@@ -1,5 +1,6 @@
 //! From policy.yaml and the lists that it refers to, to a [`Policy`]; or every fault in them.
 
+mod buckets;
 mod conditions;
 mod digest;
 mod dstdomain;

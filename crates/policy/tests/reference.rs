@@ -189,16 +189,17 @@ fn allowed(policy: &Policy, host: &str) -> bool {
 fn a_bucket_has_the_names_of_its_table() {
     let page = page();
     let rows = table(&page, "## Buckets");
-    let load = |endpoints: &str| {
+    let load = |protocols: &str, endpoints: &str| {
         let text = format!(
-            "version: 1\nrules:\n  - name: a\n    protocols: [tls, http]\n    buckets: [{{ name: reports, region: ap-northeast-1{endpoints} }}]\n"
+            "version: 1\nrules:\n  - name: a\n    protocols: [{protocols}]\n    buckets: [{{ name: reports, region: us-east-1{endpoints} }}]\n"
         );
         Policy::parse("policy.yaml", &text, NOW).unwrap().policy
     };
-    let by_default = load("");
+    let by_default = load("tls", "");
     for row in &rows {
         let word = quoted(&row[0])[0];
-        let policy = load(&format!(", endpoints: [{word}]"));
+        let protocol = if word == "website" { "http" } else { "tls" };
+        let policy = load(protocol, &format!(", endpoints: [{word}]"));
         for other in &rows {
             for host in quoted(&other[2]) {
                 assert_eq!(allowed(&policy, host), row == other, "{word}: {host}");
@@ -213,7 +214,8 @@ fn a_bucket_has_the_names_of_its_table() {
     let words: BTreeSet<_> = quoted(&help).into_iter().collect();
     assert_eq!(rows.iter().map(|row| quoted(&row[0])[0]).collect::<BTreeSet<_>>(), words);
     let usual: Vec<_> = rows.iter().filter(|row| row[1] == "yes").map(|row| quoted(&row[0])[0]).collect();
-    let cell = &table(&page, "### Keys of a bucket")[2][2];
+    let keys = table(&page, "### Keys of a bucket");
+    let cell = &keys.iter().find(|row| row[0] == "`endpoints`").unwrap()[2];
     assert_eq!(*cell, format!("`[{}]`", usual.join(", ")));
 }
 
@@ -234,12 +236,29 @@ fn names_cover_what_their_table_says() {
 }
 
 #[test]
-fn names_that_pin_something_have_no_fault_and_the_others_have_theirs() {
-    let page = page();
-    for row in table(&page, "### Other names that pin something") {
-        let name = quoted(&row[1])[0];
-        assert_eq!(codes_of(&format!("hosts: ['{name}']")), BTreeSet::new(), "{name}");
+fn each_item_has_the_names_of_its_row_and_of_no_other() {
+    let rows = table(&page(), "### What else has names of its own");
+    let policies: Vec<Policy> = rows
+        .iter()
+        .map(|row| {
+            let item = quoted(&row[0])[0];
+            let text = format!("version: 1\nrules:\n  - name: a\n    upstream: any\n    buckets: [{item}]\n");
+            Policy::parse("policy.yaml", &text, NOW).map_err(|faults| faults.to_string()).expect(item).policy
+        })
+        .collect();
+    for (policy, row) in policies.iter().zip(&rows) {
+        for other in &rows {
+            for host in quoted(&other[1]) {
+                assert_eq!(allowed(policy, host), row == other, "{}: {host}", row[0]);
+                assert_eq!(codes_of(&format!("hosts: ['{host}']")), BTreeSet::new(), "{host}");
+            }
+        }
     }
+}
+
+#[test]
+fn names_that_pin_no_bucket_have_their_fault() {
+    let page = page();
     for row in table(&page, "### Names that pin no bucket") {
         let (name, code) = (quoted(&row[0])[0], quoted(&row[2])[0]);
         assert_eq!(codes_of(&format!("hosts: ['{name}']")), BTreeSet::from([code]), "{name}");

@@ -5,7 +5,7 @@ use crate::index::Shape;
 use crate::pattern;
 use crate::policy::{Listed, Policy};
 use crate::rule::{Action, Request, RuleId, RuleInfo};
-use crate::s3::{Class, Form, classify};
+use crate::s3::{Class, classify};
 
 /// How many rules are shown.
 const SHOWN: usize = 3;
@@ -72,11 +72,11 @@ fn nearness(shape: Shape, text: &str, name: &str) -> Option<Nearness> {
         Shape::Exact => {}
     }
     if let (
-        Class::Pins { subject, form, region, suffix },
-        Class::Pins { subject: asked, form: asked_form, region: asked_region, suffix: asked_suffix },
+        Class::Pins { kind, subject, form, region, suffix },
+        Class::Pins { kind: asked_kind, subject: asked, form: asked_form, region: asked_region, suffix: asked_suffix },
     ) = (classify(text), classify(name))
     {
-        if subject == asked && suffix == asked_suffix {
+        if (kind, subject, suffix) == (asked_kind, asked, asked_suffix) {
             return Some(if region == asked_region || asked_region.is_none() {
                 Nearness::Form
             } else if region.is_none() {
@@ -105,9 +105,9 @@ fn name_differs(near: Nearness, shape: Shape, text: &str, name: &str) -> Option<
         Nearness::Conditions => return None,
         Nearness::Form | Nearness::Loose => {
             let Class::Pins { form, .. } = classify(name) else { return None };
-            match form.word().filter(|_| form != Form::Other) {
+            match form.word() {
                 Some(word) => format!("the endpoint form `{word}` is not listed: add it to the bucket's `endpoints:`"),
-                None => "this form of the name is not listed: add it under `hosts:`".to_owned(),
+                None => "the interface endpoint is not listed: add it to the bucket's `vpce:`".to_owned(),
             }
         }
         Nearness::Region => match (classify(text), classify(name)) {

@@ -1,15 +1,14 @@
 //! What a rule lists: `buckets`, `hosts`, `hosts_files`.
 
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::document::{Fields, Node, Reader, Value, nearest};
+use crate::document::{Fields, Node, Reader, nearest};
 use crate::index::Shape;
-use crate::load::Builder;
 use crate::load::rule::Draft;
+use crate::load::{Builder, buckets};
 use crate::pattern;
-use crate::rule::{Action, Protocol};
-use crate::s3::bucket::{self, BadBucket};
+use crate::rule::Action;
 use crate::s3::lint::{self, Finding};
-use crate::s3::{Form, regions};
+use crate::s3::{Class, Form, classify, regions};
 
 impl Builder<'_> {
     pub(super) fn names(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>, draft: &mut Draft) {
@@ -60,90 +59,9 @@ impl Builder<'_> {
         }
         draft.items.push((node.span, text.to_owned(), start..draft.listed.len()));
     }
-
-    fn bucket(&mut self, reader: &mut Reader<'_>, node: &Node, draft: &mut Draft) {
-        if let Value::Scalar { text, .. } = &node.value {
-            let fault = Diagnostic::error("wrong-type", format!("expected a bucket with its region, found `{text}`"));
-            reader.push(fault.help("write it like `{ name: reports, region: ap-northeast-1 }`"), node.span);
-            return;
-        }
-        let Some(fields) = reader.fields(node, "a bucket", &["name", "region", "endpoints"]) else { return };
-        let name_node = reader.required(&fields, "name", "a bucket");
-        let region_node = reader.required(&fields, "region", "a bucket");
-        let forms = match fields.get("endpoints") {
-            Some(node) => reader.filled(node, "endpoints", "endpoint forms").map(|items| {
-                items
-                    .iter()
-                    .filter_map(|item| reader.one_of(item, "an endpoint form", Form::WORDS).map(|f| (f, item)))
-                    .collect()
-            }),
-            None => Some(Form::DEFAULT.iter().map(|&form| (form, node)).collect()),
-        };
-        let forms: Vec<(Form, &Node)> = forms.unwrap_or_default();
-        for (_, item) in forms.iter().filter(|(form, _)| *form == Form::Website) {
-            if !draft.info.protocols.contains(&Protocol::Http) {
-                let fault = Diagnostic::error("website-needs-http", "S3 websites answer plain HTTP only");
-                reader.push(fault.help("add `protocols: [http]` to the rule"), item.span);
-            }
-        }
-        let name = name_node.and_then(|node| reader.text(node, "a bucket's name"));
-        let region = region_node.and_then(|node| reader.text(node, "a region"));
-        let (Some(name), Some(region), Some(name_node), Some(region_node)) = (name, region, name_node, region_node)
-        else {
-            return;
-        };
-        let Some(suffix) = region_suffix(reader, region_node, region, draft) else { return };
-        if let Err(bad) = bucket::check(name, region) {
-            let fault = match bad {
-                BadBucket::Dotted => Diagnostic::error("dotted-bucket", format!("the bucket name `{name}` has a dot"))
-                    .help("copy the data to a bucket without a dot, and list that one")
-                    .note(
-                        "over TLS, SDKs reach such a bucket by path (`s3.REGION…/bucket`), so no server name pins it",
-                    ),
-                BadBucket::Grammar(why) => {
-                    Diagnostic::error("bad-bucket-name", format!("the bucket name `{name}` {why}"))
-                        .help("write the name alone, as S3 shows it, like `reports-2027`")
-                }
-            };
-            reader.push(fault, name_node.span);
-            return;
-        }
-        let start = draft.listed.len();
-        let (shape, stem) = name.strip_prefix('*').map_or((Shape::Exact, name), |stem| (Shape::Ending, stem));
-        // Nothing can be said about a bucket whose every endpoint is faulty.
-        let mut new = forms.is_empty();
-        for (form, _) in forms {
-            for tail in form.tails(region, suffix) {
-                new |= self.list(&mut draft.listed, shape, &format!("{stem}{tail}"), 0, name_node.span.line);
-            }
-        }
-        if !new {
-            let fault =
-                Diagnostic::warning("duplicate-host", format!("the bucket `{name}` is listed in this rule already"));
-            reader.push(fault.help("remove one of the two"), name_node.span);
-        }
-        draft.items.push((name_node.span, name.to_owned(), start..draft.listed.len()));
-    }
 }
 
-/// The DNS suffix of a region's partition; a region that is not known needs an acknowledgement.
-fn region_suffix(reader: &mut Reader<'_>, node: &Node, region: &str, draft: &mut Draft) -> Option<&'static str> {
-    if let Some(suffix) = regions::suffix_of(region) {
-        return Some(suffix);
-    }
-    let near = nearest(region, regions::all());
-    if draft.acknowledged.unknown_region.given && regions::shaped(region) && region.len() <= 40 {
-        draft.acknowledged.unknown_region.used = true;
-        let suffix = regions::suffix_by_spelling(region);
-        let fault = Diagnostic::warning("unknown-region", format!("the region `{region}` is not known here"));
-        reader.push(fault.help(format!("make sure that it is meant; its names end with `{suffix}`")), node.span);
-        return Some(suffix);
-    }
-    reader.push(unknown_region(region, near, "this rule"), node.span);
-    None
-}
-
-fn unknown_region(region: &str, near: Option<&str>, rule: &str) -> Diagnostic {
+pub(super) fn unknown_region(region: &str, near: Option<&str>, rule: &str) -> Diagnostic {
     let acknowledge = format!("write `acknowledge: [unknown_region]` in {rule} if it is newer than this version");
     let help = match near.filter(|near| *near != region) {
         Some(near) => format!("did you mean `{near}`? If not, {acknowledge}"),
@@ -166,7 +84,18 @@ impl Draft {
         if self.info.action == Action::Deny {
             return None;
         }
-        let fault = lint::lint(shape, name).and_then(|finding| self.found(finding, text, in_list, curt));
+        let website = || {
+            let is = shape == Shape::Exact && matches!(classify(name), Class::Pins { form: Form::Website, .. });
+            let mut fault = is.then(|| buckets::website(self)).flatten()?;
+            // In a list that is to work unchanged, such a line is harmless.
+            if in_list {
+                fault.severity = Severity::Warning;
+            }
+            Some(fault)
+        };
+        let fault = website();
+        let fault =
+            fault.or_else(|| lint::lint(shape, name).and_then(|finding| self.found(finding, text, in_list, curt)));
         fault.or_else(|| top_level(shape, name, text))
     }
 

@@ -13,7 +13,16 @@ pub(crate) enum BadBucket {
 }
 
 const RESERVED_PREFIXES: &[&str] = &["xn--", "sthree-", "amzn-s3-demo-"];
-const RESERVED_SUFFIXES: &[&str] = &["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+/// With the key that an item has for such a thing.
+const RESERVED_SUFFIXES: &[(&str, &str)] = &[
+    ("-s3alias", "list it as `access_point:`"),
+    ("--ol-s3", "list it as `object_lambda:`"),
+    (".mrap", "list it as `multi_region_access_point:`"),
+    ("--x-s3", "list it as `directory_bucket:`"),
+    ("--xa-s3", "list it as `access_point:`"),
+    ("--op-s3", "list it as `access_point:`"),
+    ("--table-s3", "list its host under `hosts:`"),
+];
 
 /// Checks a bucket's name, or the wildcard `*-ACCT-REGION-an` over one account's buckets of a region.
 pub(crate) fn check(name: &str, region: &str) -> Result<(), BadBucket> {
@@ -38,9 +47,9 @@ pub(crate) fn check(name: &str, region: &str) -> Result<(), BadBucket> {
     if let Some(prefix) = RESERVED_PREFIXES.iter().find(|prefix| name.starts_with(**prefix)) {
         return bad(&format!("begins with `{prefix}`, which AWS reserves"));
     }
-    if let Some(suffix) = RESERVED_SUFFIXES.iter().find(|suffix| name.ends_with(**suffix)) {
+    if let Some((suffix, instead)) = RESERVED_SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix)) {
         return bad(&format!(
-            "ends with `{suffix}`, which AWS reserves for what is no general purpose bucket; list its host under `hosts:`"
+            "ends with `{suffix}`, which AWS reserves for what is no general purpose bucket; {instead}"
         ));
     }
     if name.contains('.') {

@@ -1,6 +1,7 @@
 //! Whether a listed name or pattern could let any bucket through.
 
 use crate::index::Shape;
+use crate::s3::data::PARTITIONS;
 use crate::s3::{Class, at_or_below, bucket, classify, regions};
 
 /// What is wrong with a listed name, seen from S3.
@@ -22,7 +23,7 @@ const PROBE: &str = "any-bucket";
 /// Looks at one listed name.
 pub(crate) fn lint(shape: Shape, name: &str) -> Option<Finding> {
     // Most names have nothing to do with AWS, and there may be a million.
-    let domains = regions::PARTITIONS.iter().flat_map(|partition| [partition.suffix, partition.dualstack]);
+    let domains = PARTITIONS.iter().flat_map(|partition| [partition.suffix, partition.dualstack]);
     if !domains.into_iter().any(|domain| at_or_below(name, domain) || at_or_below(domain, name)) {
         return None;
     }
@@ -51,10 +52,10 @@ pub(crate) fn lint(shape: Shape, name: &str) -> Option<Finding> {
             .find_map(|label| open(format!("{label}.{name}")))
             .map(Finding::AnyBucket),
         Shape::Below => {
-            if let Some(partition) = regions::PARTITIONS.iter().find(|p| at_or_below(p.suffix, name)) {
+            if let Some(partition) = PARTITIONS.iter().find(|p| at_or_below(p.suffix, name)) {
                 return Some(Finding::AnyBucket(format!("{PROBE}.s3.{}", partition.suffix)));
             }
-            if let Some(partition) = regions::PARTITIONS.iter().find(|p| at_or_below(p.dualstack, name)) {
+            if let Some(partition) = PARTITIONS.iter().find(|p| at_or_below(p.dualstack, name)) {
                 let region = partition.regions.first().copied().unwrap_or_default();
                 return Some(Finding::AnyBucket(format!("s3vectors.{region}.{}", partition.dualstack)));
             }

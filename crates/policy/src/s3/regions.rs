@@ -1,79 +1,44 @@
-//! AWS's partitions and regions as data.
-//!
-//! Source: `endpoints.json` and `partitions.json` of botocore 1.43.11, partitions aws, aws-cn, aws-us-gov and aws-eusc.
+//! Questions about AWS's partitions and regions.
 
-/// Regions that share a DNS suffix.
+use crate::s3::data::PARTITIONS;
+use crate::s3::form::{Form, Kind};
+
+/// Regions that share accounts, bucket names and a DNS suffix.
+#[derive(Debug)]
 pub(crate) struct Partition {
+    pub(crate) id: &'static str,
+    /// What its names end with. `aws` and `aws-us-gov` share one.
     pub(crate) suffix: &'static str,
     /// The domain of services that have only dual-stack endpoints.
     pub(crate) dualstack: &'static str,
     pub(crate) regions: &'static [&'static str],
+    /// Regions in which S3 has FIPS endpoints.
+    pub(crate) fips: &'static [&'static str],
+    /// Regions that have the name `s3-external-1`.
+    pub(crate) external: &'static [&'static str],
+    /// What follows the subject in a name, with `{region}`, `{suffix}`, `{zone}` and `{outpost}` to be filled in.
+    pub(crate) tails: &'static [(Kind, Form, &'static str)],
 }
 
-/// The partitions. `aws` and `aws-us-gov` share a suffix and so stand as one. The longer suffix comes first.
-pub(crate) const PARTITIONS: &[Partition] = &[
-    Partition {
-        suffix: "amazonaws.com.cn",
-        dualstack: "api.amazonwebservices.com.cn",
-        regions: &["cn-north-1", "cn-northwest-1"],
-    },
-    Partition {
-        suffix: "amazonaws.com",
-        dualstack: "api.aws",
-        regions: &[
-            "af-south-1",
-            "ap-east-1",
-            "ap-east-2",
-            "ap-northeast-1",
-            "ap-northeast-2",
-            "ap-northeast-3",
-            "ap-south-1",
-            "ap-south-2",
-            "ap-southeast-1",
-            "ap-southeast-2",
-            "ap-southeast-3",
-            "ap-southeast-4",
-            "ap-southeast-5",
-            "ap-southeast-6",
-            "ap-southeast-7",
-            "ca-central-1",
-            "ca-west-1",
-            "eu-central-1",
-            "eu-central-2",
-            "eu-north-1",
-            "eu-south-1",
-            "eu-south-2",
-            "eu-west-1",
-            "eu-west-2",
-            "eu-west-3",
-            "il-central-1",
-            "me-central-1",
-            "me-south-1",
-            "mx-central-1",
-            "sa-east-1",
-            "us-east-1",
-            "us-east-2",
-            "us-gov-east-1",
-            "us-gov-west-1",
-            "us-west-1",
-            "us-west-2",
-        ],
-    },
-    Partition { suffix: "amazonaws.eu", dualstack: "api.amazonwebservices.eu", regions: &["eusc-de-east-1"] },
-];
+/// The partition of a known region.
+pub(crate) fn partition_of(region: &str) -> Option<&'static Partition> {
+    PARTITIONS.iter().find(|p| p.regions.contains(&region))
+}
 
 /// The DNS suffix of a known region.
 pub(crate) fn suffix_of(region: &str) -> Option<&'static str> {
-    PARTITIONS.iter().find(|p| p.regions.contains(&region)).map(|p| p.suffix)
+    partition_of(region).map(|p| p.suffix)
 }
 
-/// The suffix that a region of this spelling would have: partitions name theirs by prefix.
-pub(crate) fn suffix_by_spelling(region: &str) -> &'static str {
-    match region.split('-').next() {
-        Some("cn") => "amazonaws.com.cn",
-        Some("eusc") => "amazonaws.eu",
-        _ => "amazonaws.com",
-    }
+/// The partition that a region of this spelling would be in: partitions name theirs by prefix.
+pub(crate) fn partition_by_spelling(region: &str) -> Option<&'static Partition> {
+    let id = match region.split('-').next() {
+        Some("cn") => "aws-cn",
+        Some("eusc") => "aws-eusc",
+        _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    };
+    PARTITIONS.iter().find(|p| p.id == id)
 }
 
 /// Every known region.
@@ -89,4 +54,22 @@ pub(crate) fn shaped(text: &str) -> bool {
         && !number.is_empty()
         && number.bytes().all(|b| b.is_ascii_digit())
         && words.iter().all(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase()))
+}
+
+/// What the IDs of a region's zones begin with: `apne1` of `ap-northeast-1`. `None` where AWS's habit is not known.
+pub(crate) fn zone_start(region: &str) -> Option<String> {
+    let (area, rest) = match region.strip_prefix("us-gov-") {
+        Some(rest) => ("usg", rest),
+        None => region.split_once('-')?,
+    };
+    let (direction, number) = rest.split_once('-')?;
+    let direction = match direction {
+        "northeast" => "ne",
+        "northwest" => "nw",
+        "southeast" => "se",
+        "southwest" => "sw",
+        "north" | "south" | "east" | "west" | "central" => direction.get(..1)?,
+        _ => return None,
+    };
+    Some(format!("{area}{direction}{number}"))
 }

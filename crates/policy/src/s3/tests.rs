@@ -2,42 +2,59 @@ use super::lint::{Finding, lint};
 use super::*;
 use crate::index::Shape;
 
-fn pinned(name: &str) -> Option<(&str, Form, Option<&str>)> {
+fn pinned(name: &str) -> Option<(Kind, &str, Form, Option<&str>)> {
     match classify(name) {
-        Class::Pins { subject, form, region, .. } => Some((subject, form, region)),
+        Class::Pins { kind, subject, form, region, .. } => Some((kind, subject, form, region)),
         _ => None,
     }
 }
+
+const P: &str = "p-123456789012";
 
 #[test]
 fn every_form_that_pins_is_known() {
     let r = Some("ap-northeast-1");
     for (name, expected) in [
-        ("b-1.s3.ap-northeast-1.amazonaws.com", ("b-1", Form::Regional, r)),
-        ("b-1.s3.amazonaws.com", ("b-1", Form::Global, None)),
-        ("s3-b.s3.ap-northeast-1.amazonaws.com", ("s3-b", Form::Regional, r)),
-        ("s3.s3-ap-northeast-1.amazonaws.com", ("s3", Form::Legacy, r)),
-        ("b-1.s3.dualstack.ap-northeast-1.amazonaws.com", ("b-1", Form::Dualstack, r)),
-        ("b-1.s3-fips.ap-northeast-1.amazonaws.com", ("b-1", Form::Fips, r)),
-        ("b-1.s3-fips.dualstack.ap-northeast-1.amazonaws.com", ("b-1", Form::FipsDualstack, r)),
-        ("b-1.s3-ap-northeast-1.amazonaws.com", ("b-1", Form::Legacy, r)),
-        ("b-1.s3-external-1.amazonaws.com", ("b-1", Form::External1, None)),
-        ("b-1.s3-accelerate.amazonaws.com", ("b-1", Form::Accelerate, None)),
-        ("b-1.s3-accelerate.dualstack.amazonaws.com", ("b-1", Form::AccelerateDualstack, None)),
-        ("b-1.s3-website-ap-northeast-1.amazonaws.com", ("b-1", Form::Website, r)),
-        ("b-1.s3-website.ap-northeast-1.amazonaws.com", ("b-1", Form::Website, r)),
-        ("b-1.s3.cn-north-1.amazonaws.com.cn", ("b-1", Form::Regional, Some("cn-north-1"))),
-        ("b-1.s3.eusc-de-east-1.amazonaws.eu", ("b-1", Form::Regional, Some("eusc-de-east-1"))),
-        ("ap-123456789012.s3-accesspoint.ap-northeast-1.amazonaws.com", ("ap-123456789012", Form::Other, r)),
+        ("b-1.s3.ap-northeast-1.amazonaws.com", (Kind::Bucket, "b-1", Form::Regional, r)),
+        ("b-1.s3.amazonaws.com", (Kind::Bucket, "b-1", Form::Global, None)),
+        ("s3-b.s3.ap-northeast-1.amazonaws.com", (Kind::Bucket, "s3-b", Form::Regional, r)),
+        ("s3.s3-ap-northeast-1.amazonaws.com", (Kind::Bucket, "s3", Form::Legacy, r)),
+        ("b-1.s3.dualstack.ap-northeast-1.amazonaws.com", (Kind::Bucket, "b-1", Form::Dualstack, r)),
+        ("b-1.s3-fips.ap-northeast-1.amazonaws.com", (Kind::Bucket, "b-1", Form::Fips, r)),
+        ("b-1.s3-fips.dualstack.ap-northeast-1.amazonaws.com", (Kind::Bucket, "b-1", Form::FipsDualstack, r)),
+        ("b-1.s3-ap-northeast-1.amazonaws.com", (Kind::Bucket, "b-1", Form::Legacy, r)),
+        ("b-1.s3-external-1.amazonaws.com", (Kind::Bucket, "b-1", Form::External1, None)),
+        ("b-1.s3-accelerate.amazonaws.com", (Kind::Bucket, "b-1", Form::Accelerate, None)),
+        ("b-1.s3-accelerate.dualstack.amazonaws.com", (Kind::Bucket, "b-1", Form::AccelerateDualstack, None)),
+        ("b-1.s3-website-ap-northeast-1.amazonaws.com", (Kind::Bucket, "b-1", Form::Website, r)),
+        ("b-1.s3-website.ap-northeast-1.amazonaws.com", (Kind::Bucket, "b-1", Form::Website, r)),
+        ("b-1.s3.cn-north-1.amazonaws.com.cn", (Kind::Bucket, "b-1", Form::Regional, Some("cn-north-1"))),
+        ("b-1.s3.eusc-de-east-1.amazonaws.eu", (Kind::Bucket, "b-1", Form::Regional, Some("eusc-de-east-1"))),
+        ("p-123456789012.s3-accesspoint.ap-northeast-1.amazonaws.com", (Kind::AccessPoint, P, Form::Regional, r)),
         (
-            "ap-123456789012.s3-accesspoint-fips.dualstack.ap-northeast-1.amazonaws.com",
-            ("ap-123456789012", Form::Other, r),
+            "p-123456789012.s3-accesspoint-fips.dualstack.ap-northeast-1.amazonaws.com",
+            (Kind::AccessPoint, P, Form::FipsDualstack, r),
         ),
-        ("ap-123456789012.s3-object-lambda.ap-northeast-1.amazonaws.com", ("ap-123456789012", Form::Other, r)),
-        ("alias.mrap.accesspoint.s3-global.amazonaws.com", ("alias", Form::Other, None)),
-        ("b--apne1-az4--x-s3.s3express-apne1-az4.ap-northeast-1.amazonaws.com", ("b--apne1-az4--x-s3", Form::Other, r)),
-        ("b-1.bucket.vpce-0a-1b.s3.ap-northeast-1.vpce.amazonaws.com", ("b-1", Form::Other, r)),
-        ("ap-123456789012.op-01.s3-outposts.ap-northeast-1.amazonaws.com", ("ap-123456789012.op-01", Form::Other, r)),
+        ("p-123456789012.s3-object-lambda.ap-northeast-1.amazonaws.com", (Kind::ObjectLambda, P, Form::Regional, r)),
+        ("p-123456789012.s3-object-lambda-fips.ap-northeast-1.amazonaws.com", (Kind::ObjectLambda, P, Form::Fips, r)),
+        ("alias.mrap.accesspoint.s3-global.amazonaws.com", (Kind::MultiRegion, "alias", Form::Global, None)),
+        (
+            "b--apne1-az4--x-s3.s3express-apne1-az4.ap-northeast-1.amazonaws.com",
+            (Kind::Directory, "b--apne1-az4--x-s3", Form::Regional, r),
+        ),
+        (
+            "b--apne1-az4--xa-s3.s3express-fips-apne1-az4.dualstack.ap-northeast-1.amazonaws.com",
+            (Kind::Directory, "b--apne1-az4--xa-s3", Form::FipsDualstack, r),
+        ),
+        ("b-1.bucket.vpce-0a-1b.s3.ap-northeast-1.vpce.amazonaws.com", (Kind::Bucket, "b-1", Form::PrivateLink, r)),
+        (
+            "p-123456789012.accesspoint.vpce-0a-1b.s3.ap-northeast-1.vpce.amazonaws.com",
+            (Kind::AccessPoint, P, Form::PrivateLink, r),
+        ),
+        (
+            "p-123456789012.op-01.s3-outposts.ap-northeast-1.amazonaws.com",
+            (Kind::Outposts, "p-123456789012.op-01", Form::Regional, r),
+        ),
     ] {
         assert_eq!(pinned(name), Some(expected), "{name}");
         assert_eq!(lint(Shape::Exact, name), None, "{name}");
@@ -71,6 +88,11 @@ fn names_that_pin_nothing_are_found() {
         "s3-website-ap-northeast-1.amazonaws.com",
         "s3-global.amazonaws.com",
         "b.s3-new.R",
+        "p-123456789012.s3-outposts.R",
+        "p-123456789012.ec2.s3-outposts.R",
+        "p-123456789012.s3-object-lambda.dualstack.R",
+        "b.s3express-apne1-az4.R",
+        "b--apne1-az4--x-s3.s3express-control.R",
     ] {
         let name = match host.strip_suffix(".R.vpce") {
             Some(host) => format!("{host}.ap-northeast-1.vpce.amazonaws.com"),

@@ -75,7 +75,10 @@ fn everything_that_changes_a_decision_changes_it() {
         ("name: reports, region", "name: report, region"),
         ("ap-northeast-1", "ap-northeast-3"),
         ("region: ap-northeast-1", "region: ap-northeast-1, endpoints: [regional]"),
-        ("region: ap-northeast-1", "region: ap-northeast-1, endpoints: [regional, dualstack, legacy, global, fips]"),
+        (
+            "region: ap-northeast-1",
+            "region: ap-northeast-1, endpoints: [regional, dualstack, legacy, global, accelerate]",
+        ),
         ("'*.partner.example'", ".partner.example"),
         ("'*.partner.example'", "partner.example"),
         (".example.org", "'*.example.org'"),
