@@ -3,6 +3,7 @@
 mod args;
 mod cargo;
 mod demo;
+mod regions;
 mod say;
 mod setup;
 mod test;
@@ -40,6 +41,7 @@ fn run(task: &Task) -> Result<bool> {
         Task::Setup => setup::ensure(&[Need::Demo, Need::EndToEnd, Need::Deny])?,
         Task::Demo { shell } => demo::run(*shell)?,
         Task::Test(options) => return test::run(options),
+        Task::Regions => regions::run()?,
     }
     Ok(true)
 }

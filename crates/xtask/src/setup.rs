@@ -6,6 +6,7 @@ mod packages;
 mod python;
 
 pub(crate) use deny::program as deny_program;
+pub(crate) use python::environment as python_environment;
 
 use anyhow::{Result, bail};
 
@@ -18,6 +19,8 @@ pub(crate) enum Need {
     Demo,
     /// The end-to-end tests: more programs than the demonstration, and iptables' NAT.
     EndToEnd,
+    /// The Python programs alone: awscli, boto3 and botocore's knowledge of AWS.
+    Python,
     /// `cargo deny`.
     Deny,
 }
@@ -41,6 +44,9 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
         packages::install(&missing, end_to_end)?;
         python::ensure()?;
         kernel::check(end_to_end)?;
+    }
+    if needs.contains(&Need::Python) {
+        python::ensure()?;
     }
     if needs.contains(&Need::Deny) {
         deny::ensure()?;

@@ -144,7 +144,7 @@ impl Place<'_> {
     }
 
     /// What follows the subject in its name at an interface endpoint, given as the first label of that endpoint's names.
-    /// Source: the S3 User Guide, "AWS PrivateLink for Amazon S3".
+    /// Source: the S3 User Guide, "Private endpoints".
     pub(crate) fn private_link(&self, kind: Kind, endpoint: &str) -> Option<String> {
         let part = match kind {
             Kind::Bucket => "bucket",

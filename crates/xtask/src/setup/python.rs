@@ -39,6 +39,7 @@ pub(super) fn ensure() -> Result<()> {
     fs::write(&done, wanted).with_context(|| format!("cannot write {}", done.display()))
 }
 
-fn environment() -> PathBuf {
+/// Where the environment is.
+pub(crate) fn environment() -> PathBuf {
     lab::workspace().join("target/venv")
 }
