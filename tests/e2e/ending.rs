@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 fn options(settings: &str) -> Options {
     let mut options =
         Options::policy(&format!("version: 1\nrules:\n  - name: relay\n    {UPSTREAM}\n    hosts: [{HOST}]\n"));
-    options.settings = settings.to_owned();
+    settings.clone_into(&mut options.settings);
     options
 }
 
@@ -102,7 +102,7 @@ fn told_to_stop_a_node_serves_on_until_its_balancer_knows_and_finishes_what_is_o
         let all = load.join().map_err(|_| anyhow::anyhow!("the clients panicked"))???;
         let (known, closed) = work?;
         ensure!(closed.duration_since(known) > Duration::from_millis(2500), "the lame duck was cut short");
-        let before = all.iter().filter(|(begun, _)| *begun < closed - Duration::from_millis(50));
+        let before = all.iter().filter(|(begun, _)| *begun + Duration::from_millis(50) < closed);
         let mut served = 0;
         for (begun, end) in before {
             ensure!(end.is_ok(), "refused {:?} before it stopped accepting: {end:?}", closed.duration_since(*begun));

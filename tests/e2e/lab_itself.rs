@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::dns::Behaviour;
+use lab::metrics::Metrics;
 use lab::net::{Counter, Outage};
 use lab::netns;
 use lab::s3::S3;
@@ -76,5 +77,20 @@ fn nothing_is_left_behind_and_nothing_reaches_the_host() -> Result<()> {
     ensure!(!std::path::Path::new("/etc/netns").join(&name).exists());
     let mut sleeper = sleeper;
     ensure!(!sleeper.wait()?.success(), "a process outlived its namespace");
+    Ok(())
+}
+
+#[test]
+fn a_scrapes_series_are_summed_by_some_of_their_labels() -> Result<()> {
+    let text = "# HELP x y\nx{a=\"1\",b=\"\"} 2\nx{a=\"1\",b=\"q\"} 3\nx{a=\"2\",b=\"q\"} 5\nplain 7\n";
+    let metrics = Metrics::parse(text)?;
+    for (name, labels, sum) in [("x", &[("a", "1")][..], 5f64), ("x", &[("b", "")], 2.0), ("plain", &[], 7.0)] {
+        ensure!(
+            metrics.sum(name, labels).to_bits() == sum.to_bits(),
+            "{name}{labels:?} is {}",
+            metrics.sum(name, labels)
+        );
+    }
+    ensure!(Metrics::parse("nonsense").is_err());
     Ok(())
 }

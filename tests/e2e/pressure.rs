@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 fn options(settings: &str) -> Options {
     let mut options =
         Options::policy(&format!("version: 1\nrules:\n  - name: relay\n    {UPSTREAM}\n    hosts: [{HOST}]\n"));
-    options.settings = settings.to_owned();
+    settings.clone_into(&mut options.settings);
     options
 }
 

@@ -58,18 +58,3 @@ fn sample(line: &str) -> Option<Sample> {
     });
     Some((name.to_owned(), labels.collect::<Option<_>>()?, value))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::Metrics;
-
-    #[test]
-    fn sums_series_by_some_of_their_labels() {
-        let text = "# HELP x y\nx{a=\"1\",b=\"\"} 2\nx{a=\"1\",b=\"q\"} 3\nx{a=\"2\",b=\"q\"} 5\nplain 7\n";
-        let metrics = Metrics::parse(text).unwrap();
-        assert_eq!(metrics.sum("x", &[("a", "1")]).to_bits(), 5f64.to_bits());
-        assert_eq!(metrics.sum("x", &[("b", "")]).to_bits(), 2f64.to_bits());
-        assert_eq!(metrics.sum("plain", &[]).to_bits(), 7f64.to_bits());
-        assert!(Metrics::parse("nonsense").is_err());
-    }
-}
