@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use rustls::server::Acceptor;
-use rustls::{Error, PeerIncompatible};
+use rustls::{Error, InvalidMessage, PeerIncompatible};
 use sekisho_peek::tls::{Fault, Limits, MAX_ALPN, MAX_ALPN_LEN, Obsolete, Progress, Refusal, inspect};
 
 use crate::corpus::{Flight, hellos, refused};
@@ -98,6 +98,8 @@ fn disagreement(bytes: &[u8]) -> Option<Disagreement> {
                 Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired) => {
                     Disagreement::SignatureAlgorithms
                 }
+                // A type that comes twice is for everyone to refuse.
+                Error::InvalidMessage(InvalidMessage::DuplicateExtension(_)) => panic!("{theirs:?}"),
                 Error::InvalidMessage(_) => Disagreement::OtherExtensions,
                 _ => panic!("{ours:?}, but rustls {theirs:?}: {}", bytes.escape_ascii()),
             })

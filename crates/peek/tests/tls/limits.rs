@@ -49,6 +49,10 @@ fn what_cannot_fit_is_refused_when_its_lengths_say_so() {
     assert_eq!(inspect(&start[..8], &limits), Ok(Progress::Need { at_least: 5 + 0x2000 }));
     assert_eq!(inspect(start, &limits), refused);
     assert_eq!(inspect(start, &Limits { raw: limits.raw + 1, ..limits }), Ok(Progress::Need { at_least: 5 + 0x2000 }));
+    // One byte of the message's header in a record, so three at least and a record header still to come.
+    let start = b"\x16\x03\x01\x00\x01\x01";
+    assert_eq!(inspect(start, &Limits { raw: 13, ..limits }), refused);
+    assert_eq!(inspect(start, &Limits { raw: 14, ..limits }), Ok(Progress::Need { at_least: 11 }));
 }
 
 #[test]
