@@ -260,11 +260,13 @@ fn sound(reader: &mut Reader<'_>, node: &Node, kind: Kind, form: Form, place: &P
                 reader.push(fault.help("make sure that it is meant"), node.span);
                 return true;
             }
-            Absent::Region(regions) => Diagnostic::error("no-such-endpoint", whole).help(format!(
-                "remove it (it exists in {}), or write `acknowledge: [unknown_region]` in this rule if it is newer than \
-                 this version",
-                regions.join(", ")
-            )),
+            Absent::Region(regions) => {
+                let elsewhere =
+                    if regions.is_empty() { String::new() } else { format!(" (it exists in {})", regions.join(", ")) };
+                Diagnostic::error("no-such-endpoint", whole).help(format!(
+                    "remove it{elsewhere}, or write `acknowledge: [unknown_region]` in this rule if it is newer than this version"
+                ))
+            }
         };
         reader.push(fault, node.span);
         return false;

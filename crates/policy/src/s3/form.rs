@@ -97,7 +97,7 @@ pub(crate) struct Place<'a> {
 pub(crate) enum Absent {
     /// Nowhere in the partition.
     Partition,
-    /// Not in this region, but in these.
+    /// Not in this region, but in these of its partition.
     Region(&'static [&'static str]),
 }
 
@@ -134,13 +134,7 @@ impl Place<'_> {
             form if form.is_fips() => self.partition.fips,
             _ => return None,
         };
-        if regions.contains(&self.region) {
-            None
-        } else if regions.is_empty() {
-            Some(Absent::Partition)
-        } else {
-            Some(Absent::Region(regions))
-        }
+        (!regions.contains(&self.region)).then_some(Absent::Region(regions))
     }
 
     /// What follows the subject in its name at an interface endpoint, given as the first label of that endpoint's names.
