@@ -15,6 +15,7 @@ mod pattern;
 mod policy;
 mod rule;
 mod s3;
+pub mod sets;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use explain::{Explanation, Match, Miss};

@@ -4,6 +4,7 @@ mod buckets;
 mod conditions;
 mod digest;
 mod dstdomain;
+mod include;
 mod names;
 mod overlap;
 mod rule;
@@ -160,9 +161,10 @@ impl<'a> Builder<'a> {
         }
         let Some(rules) = reader.required(&fields, "rules", "the policy") else { return };
         let Some(rules) = reader.list(rules, "a list of rules") else { return };
-        for (count, node) in rules.iter().enumerate() {
-            if count == self.caps.rules {
-                let fault = Diagnostic::error("too-many-rules", format!("more than {count} rules"));
+        for node in rules {
+            let most = self.caps.rules;
+            if self.policy.rules.len() >= most {
+                let fault = Diagnostic::error("too-many-rules", format!("more than {most} rules"));
                 reader.push(fault.help("put names with the same conditions into one rule"), node.span);
                 return;
             }

@@ -237,6 +237,8 @@ pub struct RuleInfo {
     pub ports: Option<Box<[u16]>>,
     /// Which addresses may be dialled.
     pub upstream: Upstream,
+    /// The built-in set that its names are from, `aws:ssm`; `None` for a rule that lists its own.
+    pub set: Option<&'static str>,
     /// Where it begins.
     pub place: Place,
 }

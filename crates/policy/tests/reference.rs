@@ -166,12 +166,13 @@ fn every_key_is_in_its_table() {
         ("### Keys of the policy", "version: 1\nrules: []\nxyzzyxyzzy: 1\n"),
         ("### Keys of a rule", "- name: a\n  hosts: [a.example]\n  xyzzyxyzzy: 1\n"),
         ("### Keys of a bucket", "- name: a\n  buckets: [{ name: aaa, region: us-east-1, xyzzyxyzzy: 1 }]\n"),
+        ("### Keys of an include", "- include: { set: aws:ec2, region: us-east-1, upstream: any, xyzzyxyzzy: 1 }\n"),
     ] {
         let faults = faults(policy, &BTreeMap::new());
         let help = faults.iter().next().and_then(|fault| fault.help.clone()).unwrap();
         let known: BTreeSet<_> = help.strip_prefix("known keys: ").expect(heading).split(", ").collect();
         let rows = table(&page, heading);
-        let documented: BTreeSet<_> = rows.iter().map(|row| quoted(&row[0])[0]).collect();
+        let documented: BTreeSet<_> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
         assert_eq!(documented, known, "{heading}");
     }
 }
@@ -267,6 +268,22 @@ fn names_that_pin_no_bucket_have_their_fault() {
         let left = codes_of(&acknowledged);
         assert!(left.is_empty() || name == ".com", "{name}: {left:?}");
         assert_eq!(codes_of(&format!("hosts: ['{name}']\n  action: deny")), BTreeSet::new(), "{name}");
+    }
+}
+
+#[test]
+fn every_built_in_set_makes_the_rules_that_its_table_says() {
+    let page = page();
+    let rows = table(&page, "## Built-in rule sets");
+    let known: Vec<_> = sekisho_policy::sets::all().iter().map(|set| set.name.as_str()).collect();
+    assert_eq!(rows.iter().map(|row| quoted(&row[0])[0]).collect::<Vec<_>>(), known);
+    for row in &rows {
+        let set = quoted(&row[0])[0];
+        let text = format!("version: 1\nrules:\n  - include: {{ set: '{set}', region: us-east-1, upstream: any }}\n");
+        let policy = Policy::parse("policy.yaml", &text, NOW).unwrap().policy;
+        let names: Vec<_> = policy.rules().iter().map(|rule| &*rule.name).collect();
+        assert_eq!(names, quoted(&row[1]));
+        assert!(policy.rules().iter().all(|rule| rule.set == Some(set)));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod rulesets;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Say which rule allows a host, or why it is refused and what to change
     Explain(explain::Arguments),
+    /// Print the built-in rule sets that a policy may include, each with its sources and date
+    Rulesets(rulesets::Arguments),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -70,6 +73,16 @@ enum CheckFormat {
     Github,
 }
 
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a person
+    #[default]
+    Human,
+    /// For a program
+    Json,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Deny {
     /// Warnings count as errors
@@ -89,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => Ok(run(&config)),
         Command::Check { config, format, deny } => check::check(&config.path, format, deny.is_some()),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Rulesets(arguments) => rulesets::rulesets(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sekisho", &mut script);
@@ -170,6 +184,8 @@ mod tests {
             "sekisho check --config sekisho.yaml --format sarif",
             "sekisho check --config sekisho.yaml --format github",
             "sekisho explain --config s.yaml a.example --from 10.0.0.1 --port 443 --at 2027-01-01 --protocol connect",
+            "sekisho rulesets",
+            "sekisho rulesets aws:ssm --format json",
             "sekisho completions bash",
             "sekisho man",
         ] {

@@ -290,7 +290,12 @@ pub(super) fn website(draft: &Draft) -> Option<Diagnostic> {
 }
 
 /// The partition of a region; one that is not known needs an acknowledgement.
-fn partition(reader: &mut Reader<'_>, node: &Node, region: &str, draft: &mut Draft) -> Option<&'static Partition> {
+pub(super) fn partition(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    region: &str,
+    draft: &mut Draft,
+) -> Option<&'static Partition> {
     if let Some(partition) = regions::partition_of(region) {
         return Some(partition);
     }

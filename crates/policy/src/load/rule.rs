@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, is_hidden};
 use crate::document::{Fields, Node, Reader, Span};
-use crate::load::{Builder, digest, overlap};
+use crate::load::{Builder, digest, include, overlap};
 use crate::policy::Listed;
 use crate::rule::{Action, Mode, Place, Protocol, RuleInfo};
 
-const KEYS: &[&str] = &[
+/// The keys of a rule.
+pub(crate) const KEYS: &[&str] = &[
     "name",
     "owner",
     "ticket",
@@ -52,31 +53,41 @@ pub(super) struct Draft {
     pub(super) names_something: bool,
 }
 
+impl Draft {
+    pub(super) fn new(info: RuleInfo, span: Span, acknowledged: Acknowledged) -> Self {
+        Self { info, span, acknowledged, listed: Vec::new(), items: Vec::new(), names_something: false }
+    }
+
+    /// A draft with the same conditions, which lists nothing yet.
+    pub(super) fn clone_head(&self) -> Self {
+        Self::new(self.info.clone(), self.span, self.acknowledged)
+    }
+}
+
 impl Builder<'_> {
     pub(super) fn rule(&mut self, reader: &mut Reader<'_>, node: &Node) {
-        let errors = reader.out.errors();
-        if let Some(include) = included(node) {
-            let fault = Diagnostic::error("no-built-in-sets", "this version has no built-in rule sets to include");
-            reader.push(fault.help("write a rule with the names under `hosts:`"), include);
-            return;
+        if include::is_include(node) {
+            return self.include(reader, node);
         }
+        let errors = reader.out.errors();
         let Some(fields) = reader.fields(node, "a rule", KEYS) else { return };
-        let info = self.info(reader, &fields);
-        let mut draft = Draft {
-            info,
-            span: fields.get("name").map_or(fields.span, |name| name.span),
-            acknowledged: acknowledged(reader, &fields),
-            listed: Vec::new(),
-            items: Vec::new(),
-            names_something: false,
-        };
+        let name = reader.required(&fields, "name", "a rule");
+        let name = name.and_then(|node| self.own_name(reader, node));
+        let info = self.info(reader, &fields, name.unwrap_or_else(|| Arc::from("")));
+        let span = fields.get("name").map_or(fields.span, |name| name.span);
+        let mut draft = Draft::new(info, span, acknowledged(reader, &fields));
         self.names(reader, &fields, &mut draft);
         if !draft.names_something {
             let fault = Diagnostic::error("empty-rule", "the rule names nothing, so it can never match");
             reader.push(fault.help("add `buckets:`, `hosts:` or `hosts_files:`"), draft.span);
         }
+        self.close(reader, &fields, draft, errors);
+    }
+
+    /// Takes a rule whose names are read. `errors` counts those from before it.
+    pub(super) fn close(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>, draft: Draft, errors: usize) {
         if reader.out.errors() == errors {
-            unneeded(reader, &fields, draft.acknowledged);
+            unneeded(reader, fields, draft.acknowledged);
         }
         let sound = reader.out.errors() == errors;
         let body = digest::body(&self.policy.index, &draft.info, &draft.listed);
@@ -89,19 +100,24 @@ impl Builder<'_> {
         self.policy.listed.push(draft.listed.into_boxed_slice());
     }
 
-    fn info(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>) -> RuleInfo {
-        let name: Arc<str> = match reader.required(fields, "name", "a rule") {
-            Some(node) => {
-                let name: Arc<str> = line(reader, node, "a name").map(Arc::from).unwrap_or_default();
-                if let Some(first) = self.names.insert(Arc::clone(&name), node.span.line).filter(|_| !name.is_empty()) {
-                    let fault = Diagnostic::error("duplicate-name", format!("two rules are named `{name}`"));
-                    let fault = fault.help("give each rule a name of its own: log and metrics tell them apart by it");
-                    reader.push(fault.note(format!("the first is on line {first}")), node.span);
-                }
-                name
-            }
-            None => Arc::from(""),
-        };
+    /// The name that a rule is given.
+    pub(super) fn own_name(&mut self, reader: &mut Reader<'_>, node: &Node) -> Option<Arc<str>> {
+        let name = line(reader, node, "a name")?;
+        Some(self.take_name(reader, Arc::from(name), node.span))
+    }
+
+    /// Notes that a rule is called so; a name that another has is a fault.
+    pub(super) fn take_name(&mut self, reader: &mut Reader<'_>, name: Arc<str>, span: Span) -> Arc<str> {
+        if let Some(first) = self.names.insert(Arc::clone(&name), span.line) {
+            let fault = Diagnostic::error("duplicate-name", format!("two rules are named `{name}`"));
+            let fault = fault.help("give each rule a name of its own: log and metrics tell them apart by it");
+            reader.push(fault.note(format!("the first is on line {first}")), span);
+        }
+        name
+    }
+
+    /// Reads what a rule says besides its names.
+    pub(super) fn info(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>, name: Arc<str>) -> RuleInfo {
         let mut word = |key: &str| {
             fields.get(key).and_then(|node| line(reader, node, &format!("the rule's {key}"))).map(Box::from)
         };
@@ -126,15 +142,10 @@ impl Builder<'_> {
                 .unwrap_or_else(|| Box::new([Protocol::Tls])),
             ports: fields.get("ports").and_then(|node| reader.ports(node)),
             upstream: fields.get("upstream").and_then(|node| reader.upstream(node)).unwrap_or_default(),
+            set: None,
             place: Place { file: Arc::clone(reader.source.file()), line: fields.span.line },
         }
     }
-}
-
-/// Where `include` stands, which rules of this version do not have.
-fn included(node: &Node) -> Option<Span> {
-    let crate::document::Value::Mapping(entries) = &node.value else { return None };
-    entries.iter().find(|entry| &*entry.key == "include").map(|entry| entry.key_span)
 }
 
 /// Text for one line of a log: short, and without characters that do not show themselves.
@@ -154,7 +165,7 @@ fn line<'n>(reader: &mut Reader<'_>, node: &'n Node, what: &str) -> Option<&'n s
     None
 }
 
-fn acknowledged(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Acknowledged {
+pub(super) fn acknowledged(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Acknowledged {
     let mut all = Acknowledged::default();
     let Some(node) = fields.get("acknowledge") else { return all };
     for item in reader.list(node, "a list of what is acknowledged").unwrap_or_default() {

@@ -15,7 +15,7 @@ use sekisho_resolve::Resolver;
 use serde::Serialize;
 
 use super::check::unix_now;
-use super::{ConfigFile, Done, complain, complain_of, print};
+use super::{ConfigFile, Done, Format, complain, complain_of, print};
 use crate::app::resolver_settings;
 use crate::config::Config;
 use crate::guard::{Judgement, judge};
@@ -57,13 +57,6 @@ enum Way {
     Http,
     /// Decided as tls
     Connect,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
-    #[default]
-    Human,
-    Json,
 }
 
 /// The policy's explanation and the gate's addresses.
