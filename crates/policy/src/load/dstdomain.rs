@@ -53,7 +53,7 @@ impl Builder<'_> {
         };
         let mut names = 0_usize;
         for (line, content) in (1_u32..).zip(text.strip_prefix('\u{feff}').unwrap_or(text).lines()) {
-            for (at, word) in words(content) {
+            if let Some((at, word)) = entry(content) {
                 names += 1;
                 if names > self.caps.list_names {
                     let most = self.caps.list_names;
@@ -78,6 +78,9 @@ impl Builder<'_> {
     }
 
     fn word(&mut self, word: &str, draft: &mut Draft, file: u16, line: u32, curt: bool) -> Option<Diagnostic> {
+        if word.contains([' ', '\t', '\r']) {
+            return Some(skipped(word, "has a blank within, and Squid takes the whole line for one name"));
+        }
         match pattern::parse(word) {
             Ok((shape @ (Shape::Exact | Shape::Below), name)) => {
                 // Repeated names are not looked at again: Squid tolerates them, and one fault a name is enough.
@@ -102,21 +105,21 @@ impl Builder<'_> {
     }
 }
 
-/// The names on a line and where each begins: none on a comment's, and nothing after a `#` that follows a blank.
+/// The entry on a line and where it begins: none on a blank or a comment's.
 ///
-/// Only what Squid takes for a blank separates. Were it Unicode's blanks or a lone carriage return, then what Squid reads
-/// as one strange name, and a reader of the list may not see at all, would open a second one.
-fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut next = 0;
-    line.trim_end_matches('\r')
-        .split([' ', '\t', '\x0b', '\x0c'])
-        .map(move |word| {
-            let at = next;
-            next += word.len() + 1;
-            (at, word)
-        })
-        .filter(|(_, word)| !word.is_empty())
-        .take_while(|(_, word)| !word.starts_with('#'))
+/// One line is one entry, as in Squid (`ConfigParser::strtokFile` of version 5): blanks *within* it make one strange name
+/// of the line, not two names. Only what Squid takes for a blank is one: were it Unicode's blanks too, then what Squid
+/// reads as one strange name, and a reader of the list may not see at all, would open something else.
+pub(crate) fn entry(line: &str) -> Option<(usize, &str)> {
+    const BLANK: [char; 4] = [' ', '\t', '\r', '\n'];
+    let start = line.len() - line.trim_start_matches(BLANK).len();
+    let rest = line.get(start..)?;
+    // A `#` begins a comment where a word would begin.
+    let comment = rest.match_indices('#').map(|(at, _)| at).find(|&at| {
+        at == 0 || rest.get(..at).is_some_and(|before| before.ends_with(BLANK))
+    });
+    let text = rest.get(..comment.unwrap_or(rest.len()))?.trim_end_matches(BLANK);
+    (!text.is_empty()).then_some((start, text))
 }
 
 fn place(file: &Arc<str>, line: u32, content: &str, at: usize, word: &str) -> Location {

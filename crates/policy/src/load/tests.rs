@@ -149,8 +149,12 @@ fn a_list_opens_no_more_than_in_squid() {
         ("a.example\r\n.b.example\r\n", &[], &["a.example", ".b.example"]),
         ("a.example\r", &[], &["a.example"]),
         ("\u{feff}a.example\n", &[], &["a.example"]),
-        ("  A.Example\t.B.example # c.example\n#d.example\n", &[], &["a.example", ".b.example"]),
+        ("  A.Example \t # c.example\n#d.example\n \t#e.example\n", &[], &["a.example"]),
         // What Squid takes for one name that matches nothing does not become two.
+        ("a.example b.example", &["skipped-line"], &[]),
+        ("a.example\t.b.example # c.example\n", &["skipped-line"], &[]),
+        ("a.example\u{b}b.example", &["skipped-line"], &[]),
+        ("a.example\u{c}", &["skipped-line"], &[]),
         ("a.example\u{a0}b.example", &["skipped-line"], &[]),
         ("a.example\u{3000}b.example", &["skipped-line"], &[]),
         ("a.example\u{2028}b.example", &["skipped-line"], &[]),
@@ -176,9 +180,9 @@ fn a_list_opens_no_more_than_in_squid() {
 
 #[test]
 fn a_fault_of_a_list_points_at_its_own_word() {
-    let faults = rule("hosts_files: [list]", "as3.amazonaws.com\ts3.amazonaws.com\n".as_bytes()).unwrap_err();
+    let faults = rule("hosts_files: [list]", "as3.amazonaws.com\n\ts3.amazonaws.com # s3\n".as_bytes()).unwrap_err();
     let location = faults.iter().next().and_then(|fault| fault.location.clone()).unwrap();
-    assert_eq!((location.line, location.column, location.length), (1, 19, 16));
+    assert_eq!((location.line, location.column, location.length), (2, 2, 16));
 }
 
 #[test]
