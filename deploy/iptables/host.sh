@@ -4,6 +4,7 @@
 # The same as ../nftables/host.nft, for hosts that are run with iptables.
 #
 #   load, again and again   host.sh apply        each table in one transaction
+#   check, changing nothing host.sh check
 #   look, with counters     host.sh show
 #   undo                    host.sh remove       everything on the host then dials for itself
 #
@@ -11,7 +12,7 @@
 # this is loaded. What to change is in the next four lines.
 
 GATE_USER="sekisho"
-HTTPS=443
+HTTPS="443"
 GATE=8443
 MARK=0x5e15
 
@@ -26,28 +27,31 @@ set -eu
 
 # A chain that is named with a colon is made, or emptied, in the same transaction that fills it.
 chains() {
-    cat <<RULES
-*nat
-:SEKISHO_HOST - [0:0]
--A SEKISHO_HOST -o lo -j RETURN
--A SEKISHO_HOST -m owner --uid-owner $GATE_USER -j RETURN
--A SEKISHO_HOST -p tcp --dport $HTTPS -j REDIRECT --to-ports $GATE
-COMMIT
-*filter
-:SEKISHO_LEAVE - [0:0]
-:SEKISHO_HTTPS - [0:0]
--A SEKISHO_LEAVE -o lo -j RETURN
--A SEKISHO_LEAVE -p tcp --dport $HTTPS -g SEKISHO_HTTPS
--A SEKISHO_LEAVE -p udp --dport $HTTPS -g SEKISHO_HTTPS
-# QUIC shows no name that could be read. Rejected, not dropped: clients then fall back to TCP at once.
--A SEKISHO_HTTPS -p udp -j REJECT
-# A socket that was closed with bytes still to deliver has no user any more, so the connection is marked.
--A SEKISHO_HTTPS -m owner --uid-owner $GATE_USER -j CONNMARK --set-mark $MARK
--A SEKISHO_HTTPS -m connmark --mark $MARK -j RETURN
-# Neither redirected above nor the gate's.
--A SEKISHO_HTTPS -p tcp -j REJECT --reject-with tcp-reset
-COMMIT
-RULES
+    echo "*nat"
+    echo ":SEKISHO_HOST - [0:0]"
+    echo "-A SEKISHO_HOST -o lo -j RETURN"
+    echo "-A SEKISHO_HOST -m owner --uid-owner $GATE_USER -j RETURN"
+    for port in $HTTPS; do
+        echo "-A SEKISHO_HOST -p tcp --dport $port -j REDIRECT --to-ports $GATE"
+    done
+    echo "COMMIT"
+
+    echo "*filter"
+    echo ":SEKISHO_LEAVE - [0:0]"
+    echo ":SEKISHO_HTTPS - [0:0]"
+    echo "-A SEKISHO_LEAVE -o lo -j RETURN"
+    for port in $HTTPS; do
+        echo "-A SEKISHO_LEAVE -p tcp --dport $port -g SEKISHO_HTTPS"
+        echo "-A SEKISHO_LEAVE -p udp --dport $port -g SEKISHO_HTTPS"
+    done
+    # QUIC shows no name that could be read. Rejected, not dropped: clients then fall back to TCP at once.
+    echo "-A SEKISHO_HTTPS -p udp -j REJECT"
+    # A socket that was closed with bytes still to deliver has no user any more, so the connection is marked.
+    echo "-A SEKISHO_HTTPS -m owner --uid-owner $GATE_USER -j CONNMARK --set-mark $MARK"
+    echo "-A SEKISHO_HTTPS -m connmark --mark $MARK -j RETURN"
+    # Neither redirected above nor the gate's.
+    echo "-A SEKISHO_HTTPS -p tcp -j REJECT --reject-with tcp-reset"
+    echo "COMMIT"
 }
 
 # Table, built-in chain and own chain of each way in.
@@ -62,6 +66,10 @@ apply() {
         "$1" --wait 10 -t "$table" -C "$builtin" -j "$own" 2>/dev/null ||
             "$1" --wait 10 -t "$table" -I "$builtin" -j "$own"
     done
+}
+
+check() {
+    chains | "$1-restore" --test --noflush --wait 10
 }
 
 show() {
@@ -83,12 +91,12 @@ remove() {
 }
 
 case ${1:-} in
-apply | show | remove)
+apply | check | show | remove)
     "$1" iptables
     "$1" ip6tables
     ;;
 *)
-    echo "usage: $0 apply | show | remove" >&2
+    echo "usage: $0 apply | check | show | remove" >&2
     exit 2
     ;;
 esac

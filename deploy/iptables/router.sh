@@ -4,6 +4,7 @@
 # The same as ../nftables/router.nft, for hosts that are run with iptables.
 #
 #   load, again and again   router.sh apply      each table in one transaction
+#   check, changing nothing router.sh check
 #   look, with counters     router.sh show
 #   undo                    router.sh remove     the box then forwards as its kernel is set to
 #
@@ -11,7 +12,7 @@
 
 CLIENTS4="10.20.0.0/16"
 CLIENTS6="2001:db8:20::/64"
-HTTPS=443
+HTTPS="443"
 GATE=8443
 # What clients may send through this box besides, as protocol:port. Empty: nothing. Each is a way out that nobody looks
 # into; queries to a resolver that answers any name (udp:53) are one too.
@@ -35,10 +36,12 @@ chains() {
     echo "*nat"
     echo ":SEKISHO_ROUTER - [0:0]"
     for network in $networks; do
-        echo "-A SEKISHO_ROUTER -s $network -p tcp --dport $HTTPS -j REDIRECT --to-ports $GATE"
-        # QUIC shows no name that could be read. Brought to this box, and rejected there (SEKISHO_QUIC): so that it is
-        # rejected, not dropped, whether this box forwards or not. Clients then fall back to TCP at once.
-        echo "-A SEKISHO_ROUTER -s $network -p udp --dport $HTTPS -j REDIRECT --to-ports $HTTPS"
+        for port in $HTTPS; do
+            echo "-A SEKISHO_ROUTER -s $network -p tcp --dport $port -j REDIRECT --to-ports $GATE"
+            # QUIC shows no name that could be read. Brought to this box, and rejected there (SEKISHO_QUIC): so that it
+            # is rejected, not dropped, whether this box forwards or not. Clients then fall back to TCP at once.
+            echo "-A SEKISHO_ROUTER -s $network -p udp --dport $port -j REDIRECT --to-ports $port"
+        done
     done
     echo "COMMIT"
 
@@ -48,10 +51,14 @@ chains() {
     echo ":SEKISHO_OTHERS - [0:0]"
     echo ":SEKISHO_REFUSE - [0:0]"
     # Whoever sent it: what was redirected is not forwarded, so what is forwarded was not redirected.
-    echo "-A SEKISHO_FORWARD -p tcp --dport $HTTPS -g SEKISHO_REFUSE"
-    echo "-A SEKISHO_FORWARD -p udp --dport $HTTPS -g SEKISHO_REFUSE"
+    for port in $HTTPS; do
+        echo "-A SEKISHO_FORWARD -p tcp --dport $port -g SEKISHO_REFUSE"
+        echo "-A SEKISHO_FORWARD -p udp --dport $port -g SEKISHO_REFUSE"
+    done
     for network in $networks; do
-        echo "-A SEKISHO_QUIC -s $network -p udp --dport $HTTPS -j REJECT"
+        for port in $HTTPS; do
+            echo "-A SEKISHO_QUIC -s $network -p udp --dport $port -j REJECT"
+        done
         echo "-A SEKISHO_FORWARD -s $network -g SEKISHO_OTHERS"
     done
     # Answers to connections that came to the clients from elsewhere; ICMP errors that belong to something.
@@ -82,6 +89,10 @@ apply() {
     done
 }
 
+check() {
+    chains "$2" | "$1-restore" --test --noflush --wait 10
+}
+
 show() {
     hooks | while read -r table _ own; do
         "$1" --wait 10 -t "$table" -nvL "$own"
@@ -109,6 +120,10 @@ apply)
     apply iptables "$CLIENTS4"
     apply ip6tables "$CLIENTS6"
     ;;
+check)
+    check iptables "$CLIENTS4"
+    check ip6tables "$CLIENTS6"
+    ;;
 show)
     show iptables
     show ip6tables
@@ -118,7 +133,7 @@ remove)
     remove ip6tables
     ;;
 *)
-    echo "usage: $0 apply | show | remove" >&2
+    echo "usage: $0 apply | check | show | remove" >&2
     exit 2
     ;;
 esac

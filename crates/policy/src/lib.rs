@@ -6,6 +6,7 @@
 pub mod diagnostic;
 pub mod document;
 mod explain;
+pub mod export;
 mod files;
 #[doc(hidden)]
 pub mod fuzz;

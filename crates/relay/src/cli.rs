@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod export;
 mod rulesets;
 
 use std::io::{self, Write};
@@ -44,6 +45,9 @@ enum Command {
     Explain(explain::Arguments),
     /// Print the built-in rule sets that a policy may include, each with its sources and date
     Rulesets(rulesets::Arguments),
+    /// Print the policy as another program's rules
+    #[command(subcommand)]
+    Export(export::Format),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, format, deny } => check::check(&config.path, format, deny.is_some()),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Rulesets(arguments) => rulesets::rulesets(&arguments),
+        Command::Export(format) => export::export(&format),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sekisho", &mut script);
@@ -186,6 +191,11 @@ mod tests {
             "sekisho explain --config s.yaml a.example --from 10.0.0.1 --port 443 --at 2027-01-01 --protocol connect",
             "sekisho rulesets",
             "sekisho rulesets aws:ssm --format json",
+            "sekisho export nftables --for router --clients 10.20.0.0/16,2001:db8:20::/64 --pass udp:53",
+            "sekisho export iptables --for host --user sekisho --config sekisho.yaml",
+            "sekisho export squid --part list --clients 10.20.0.0/16",
+            "sekisho export aws-network-firewall --policy policy.yaml --format json",
+            "sekisho export unbound --forward 10.0.0.2",
             "sekisho completions bash",
             "sekisho man",
         ] {

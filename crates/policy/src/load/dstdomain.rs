@@ -115,9 +115,10 @@ pub(crate) fn entry(line: &str) -> Option<(usize, &str)> {
     let start = line.len() - line.trim_start_matches(BLANK).len();
     let rest = line.get(start..)?;
     // A `#` begins a comment where a word would begin.
-    let comment = rest.match_indices('#').map(|(at, _)| at).find(|&at| {
-        at == 0 || rest.get(..at).is_some_and(|before| before.ends_with(BLANK))
-    });
+    let comment = rest
+        .match_indices('#')
+        .map(|(at, _)| at)
+        .find(|&at| at == 0 || rest.get(..at).is_some_and(|before| before.ends_with(BLANK)));
     let text = rest.get(..comment.unwrap_or(rest.len()))?.trim_end_matches(BLANK);
     (!text.is_empty()).then_some((start, text))
 }

@@ -158,7 +158,7 @@ fn addresses(settings: &Settings, name: &Name, upstream: &Upstream, audit: bool)
 }
 
 /// A date (its noon, UTC) or a full time, in Unix seconds.
-fn instant(text: &str) -> Result<i64, String> {
+pub(super) fn instant(text: &str) -> Result<i64, String> {
     if let Ok(date) = text.parse::<Date>()
         && text.len() == "2027-03-31".len()
     {

@@ -54,14 +54,24 @@ fn every_command_and_option_is_documented_and_no_other_is() {
             (command, code(&row[2]).into_iter().map(str::to_owned).collect())
         })
         .collect();
-    let whole = help(&[]);
-    let (_, commands) = whole.split_once("Commands:\n").expect("commands");
-    let lines = commands.lines().take_while(|line| !line.is_empty());
-    // Lines that begin deeper go on with what a command does.
-    let commands = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
-    let commands = commands.filter(|command| !command.is_empty() && *command != "help");
-    let known = commands.map(|command| (command.to_owned(), options(&help(&[command])))).collect();
+    let mut known = BTreeMap::new();
+    commands(&[], &mut known);
     assert_eq!(documented, known);
+}
+
+/// Every command below this one that does something itself, with its options.
+fn commands(above: &[&str], known: &mut BTreeMap<String, BTreeSet<String>>) {
+    let help = help(above);
+    let Some((_, below)) = help.split_once("Commands:\n") else {
+        known.insert(above.join(" "), options(&help));
+        return;
+    };
+    let lines = below.lines().take_while(|line| !line.is_empty());
+    // Lines that begin deeper go on with what a command does.
+    let words = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    for word in words.filter(|word| !word.is_empty() && *word != "help") {
+        commands(&[above, &[word]].concat(), known);
+    }
 }
 
 /// The long options of a command's help, but those that every command has.
