@@ -69,17 +69,15 @@ impl Look {
         let (name, port) = outcome.host.as_ref().zip(outcome.port)?;
         let word = ask(&self.active, name, outcome.client_ip(), port, self.now);
         let policy = &self.active.policy;
-        let reason = match (word.verdict, word.reason) {
-            (Verdict::Refused, Some(reason)) => reason,
-            _ => {
-                let upstream = policy.upstream(word.rule);
-                let judged =
-                    outcome.upstream.map(|address| judge(address.ip(), upstream, policy.mode() == Mode::Audit));
-                if !matches!(judged, Some(Judgement::Forbidden(_))) {
-                    return Some(Again::Allowed);
-                }
-                Reason::ForbiddenAddress
+        let reason = if let (Verdict::Refused, Some(reason)) = (word.verdict, word.reason) {
+            reason
+        } else {
+            let upstream = policy.upstream(word.rule);
+            let judged = outcome.upstream.map(|address| judge(address.ip(), upstream, policy.mode() == Mode::Audit));
+            if !matches!(judged, Some(Judgement::Forbidden(_))) {
+                return Some(Again::Allowed);
             }
+            Reason::ForbiddenAddress
         };
         let close = policy.on_revoke() == OnRevoke::Close;
         Some(Again::Refused { rule: word.rule_name(&self.active), reason, close })

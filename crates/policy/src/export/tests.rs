@@ -164,8 +164,8 @@ fn packet_rules_that_the_policy_leaves_open_are_refused() {
 fn answered(config: &str, name: &str) -> bool {
     let zones: std::collections::HashMap<_, _> =
         config.lines().filter_map(|line| line.trim().strip_prefix("local-zone: \"")?.split_once(".\" ")).collect();
-    let names = std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, rest)| rest));
-    let zone = names.filter_map(|name| zones.get(name)).next();
+    let mut names = std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, rest)| rest));
+    let zone = names.find_map(|name| zones.get(name));
     zone.is_some_and(|kind| *kind == "transparent")
 }
 
