@@ -4,6 +4,7 @@
 //! What another program cannot say is left out where leaving it out shuts something, and named either way: an export
 //! never opens more than the policy without saying so.
 
+pub mod aws;
 mod domains;
 mod network_firewall;
 mod packets;

@@ -23,4 +23,6 @@ pub use explain::{Explanation, Match, Miss};
 pub use files::{Disk, FileError, Files};
 pub use load::{Loaded, MAX_LIST_BYTES, MAX_LIST_NAMES, MAX_NAMES, MAX_RULES};
 pub use policy::Policy;
-pub use rule::{Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream};
+pub use rule::{
+    Access, Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream,
+};

@@ -6,7 +6,7 @@ mod digest;
 mod dstdomain;
 mod include;
 mod names;
-mod overlap;
+pub(crate) mod overlap;
 mod rule;
 #[cfg(test)]
 mod tests;

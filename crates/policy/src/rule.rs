@@ -185,6 +185,31 @@ impl OnRevoke {
     }
 }
 
+/// What AWS's own policies, made from a rule, let through to its buckets. It is nothing to the gate, which sees no request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Access {
+    /// Objects may be read.
+    Read,
+    /// Objects may be written and deleted.
+    Write,
+    /// Objects may be listed.
+    List,
+}
+
+impl Access {
+    /// Every access that there is, which is what a rule without `access` means.
+    pub const ALL: &[Self] = &[Self::Read, Self::Write, Self::List];
+
+    /// Its word in policy.yaml.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::List => "list",
+        }
+    }
+}
+
 /// Which resolved addresses may be dialled. Some never are, whatever this says; the gate's address guard knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Upstream {
@@ -239,6 +264,8 @@ pub struct RuleInfo {
     pub upstream: Upstream,
     /// The built-in set that its names are from, `aws:ssm`; `None` for a rule that lists its own.
     pub set: Option<&'static str>,
+    /// What its buckets are used for, sorted; only exports ask.
+    pub access: Box<[Access]>,
     /// Where it begins.
     pub place: Place,
 }

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Fields, Node, Reader, Value};
 use crate::load::Builder;
-use crate::rule::{Action, Protocol, Upstream, order};
+use crate::rule::{Access, Action, Protocol, Upstream, order};
 
 impl Builder<'_> {
     pub(super) fn expires(&self, reader: &mut Reader<'_>, fields: &Fields<'_>, action: Action) -> Option<i64> {
@@ -97,6 +97,15 @@ impl Reader<'_> {
                 all.extend(self.one_of(item, "a protocol", &words));
             }
         }
+        all.sort_unstable();
+        all.dedup();
+        Some(all.into_boxed_slice())
+    }
+
+    pub(super) fn access(&mut self, node: &Node) -> Option<Box<[Access]>> {
+        let items = self.filled(node, "access", "`read`, `write` and `list`")?;
+        let words: Vec<_> = Access::ALL.iter().map(|&access| (access.label(), access)).collect();
+        let mut all: Vec<_> = items.iter().filter_map(|item| self.one_of(item, "an access", &words)).collect();
         all.sort_unstable();
         all.dedup();
         Some(all.into_boxed_slice())

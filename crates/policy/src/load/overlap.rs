@@ -88,7 +88,7 @@ pub(super) fn check(builder: &Builder<'_>, reader: &mut Reader<'_>, draft: &Draf
 }
 
 /// Whether `earlier` holds under every condition of `later`, names aside, for as long as `later` is valid.
-fn covers(earlier: &RuleInfo, later: &RuleInfo) -> bool {
+pub(crate) fn covers(earlier: &RuleInfo, later: &RuleInfo) -> bool {
     let clients = match (&earlier.clients, &later.clients) {
         (None, _) => true,
         (Some(_), None) => false,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, is_hidden};
 use crate::document::{Fields, Node, Reader, Span};
+use crate::export::aws;
 use crate::load::{Builder, digest, include, overlap};
 use crate::policy::Listed;
-use crate::rule::{Action, Mode, Place, Protocol, RuleInfo};
+use crate::rule::{Access, Action, Mode, Place, Protocol, RuleInfo};
 
 /// The keys of a rule.
 pub(crate) const KEYS: &[&str] = &[
@@ -24,6 +25,7 @@ pub(crate) const KEYS: &[&str] = &[
     "protocols",
     "ports",
     "upstream",
+    "access",
     "acknowledge",
 ];
 
@@ -88,6 +90,7 @@ impl Builder<'_> {
     pub(super) fn close(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>, draft: Draft, errors: usize) {
         if reader.out.errors() == errors {
             unneeded(reader, fields, draft.acknowledged);
+            self.idle_access(reader, fields, &draft);
         }
         let sound = reader.out.errors() == errors;
         let body = digest::body(&self.policy.index, &draft.info, &draft.listed);
@@ -98,6 +101,25 @@ impl Builder<'_> {
         self.sound.push(sound);
         self.policy.rules.push(draft.info);
         self.policy.listed.push(draft.listed.into_boxed_slice());
+    }
+
+    /// Nothing comes of an `access` that no exported policy shows, and a reviewer would think otherwise.
+    fn idle_access(&self, reader: &mut Reader<'_>, fields: &Fields<'_>, draft: &Draft) {
+        let Some(node) = fields.get("access") else { return };
+        let index = &self.policy.index;
+        let narrowed = |listed: &Listed| {
+            let (shape, name) = index.entry(listed.entry);
+            aws::is_exported(shape, name)
+        };
+        let why = if draft.info.action == Action::Deny {
+            "the rule denies, and no AWS policy is made from that"
+        } else if draft.listed.iter().any(narrowed) {
+            return;
+        } else {
+            "nothing that the rule lists pins a bucket"
+        };
+        let fault = Diagnostic::warning("needless-access", format!("`access` changes nothing: {why}"));
+        reader.push(fault.help("remove it"), node.span);
     }
 
     /// The name that a rule is given.
@@ -143,6 +165,7 @@ impl Builder<'_> {
             ports: fields.get("ports").and_then(|node| reader.ports(node)),
             upstream: fields.get("upstream").and_then(|node| reader.upstream(node)).unwrap_or_default(),
             set: None,
+            access: fields.get("access").and_then(|node| reader.access(node)).unwrap_or_else(|| Box::from(Access::ALL)),
             place: Place { file: Arc::clone(reader.source.file()), line: fields.span.line },
         }
     }

@@ -1,5 +1,6 @@
 //! `sekisho export`: the policy as another program's rules. One file a format.
 
+mod aws;
 mod names;
 mod packets;
 
@@ -17,6 +18,15 @@ use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Format {
+    /// For a VPC endpoint of S3, gateway or interface: which buckets are reached through it
+    #[command(name = "endpoint-policy")]
+    Endpoint(aws::EndpointPolicy),
+    /// For one bucket: from where it is reached, in the two stages of a cut-over
+    #[command(name = "bucket-policy")]
+    Bucket(aws::BucketPolicy),
+    /// For the identities behind the gate: what they may do with S3, and through the endpoint only
+    #[command(name = "iam-policy")]
+    Iam(aws::IamPolicy),
     /// Packet rules for `nft -f` that send what the policy is about to the gate
     Nftables(packets::Packets),
     /// A script with the same rules for iptables and ip6tables
@@ -59,6 +69,9 @@ impl From {
 
 pub(super) fn export(format: &Format) -> io::Result<Done> {
     match format {
+        Format::Endpoint(arguments) => arguments.run(),
+        Format::Bucket(arguments) => arguments.run(),
+        Format::Iam(arguments) => arguments.run(),
         Format::Nftables(arguments) => arguments.run(Filter::Nftables),
         Format::Iptables(arguments) => arguments.run(Filter::Iptables),
         Format::Squid(arguments) => arguments.run(),
