@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+#[path = "common/tables.rs"]
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
@@ -12,6 +15,7 @@ use std::process::Command;
 use sekisho_name::Name;
 use sekisho_policy::{Decision, Diagnostics, Policy, Protocol, Request, Severity};
 use serde_json::Value;
+use tables::{quoted, table};
 
 /// 2026-11-24 12:00:00 UTC.
 const NOW: i64 = 1_795_521_600;
@@ -39,6 +43,45 @@ fn regions_and_forms_are_those_that_the_installed_botocore_gives() {
         undated(&committed) == undated(&asked("regions.py")),
         "crates/policy/src/s3/data.rs differs from what the botocore of target/venv gives: run `cargo xtask regions`"
     );
+}
+
+#[test]
+fn the_reference_has_what_real_clients_ask_for_and_what_the_default_lists_of_it() {
+    let page = fs::read_to_string(workspace().join("docs/policy.md")).unwrap();
+    let text = asked("clients.py");
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let listing = lines.pop().unwrap();
+    assert!(
+        page.contains(&format!("`aws s3 ls` without a bucket asks for `{}`", listing["listing"].as_str().unwrap()))
+    );
+
+    let rows = table(&page, "### What clients ask for");
+    let said: Vec<Vec<&str>> = rows
+        .iter()
+        .map(|row| row[..4].iter().map(|cell| quoted(cell).first().copied().unwrap_or_default()).collect())
+        .collect();
+    for client in ["boto3", "awscli"] {
+        let asked: Vec<Vec<&str>> = lines
+            .iter()
+            .filter(|line| line["client"] == client)
+            .map(|line| ["setting", "region", "request", "presigned"].map(|key| line[key].as_str().unwrap()).to_vec())
+            .collect();
+        assert_eq!(said, asked, "{client}");
+    }
+    for (row, said) in rows.iter().zip(&said) {
+        let rule = |more: &str| {
+            let item = format!("{{ name: reports, region: {}{more} }}", said[1]);
+            load(&format!("  - name: a\n    buckets: [{item}]\n")).unwrap()
+        };
+        let lists =
+            |policy: &Policy| said[2..].iter().map(|host| lets_through(policy, host).is_some()).collect::<Vec<_>>();
+        assert_eq!(lists(&rule("")), vec![row[4] == "yes"; 2], "{row:?}");
+        if let Some(more) = row[4].strip_prefix("no: ") {
+            assert_eq!(lists(&rule(&format!(", {}", quoted(more)[0]))), [true, true], "{row:?}");
+        } else if row[4] != "yes" {
+            assert!(row[4].starts_with("never") && listed(said[2]).0.contains("path-style-host"), "{row:?}");
+        }
+    }
 }
 
 /// One answer of botocore's.

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod common;
+#[path = "common/tables.rs"]
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,6 +14,7 @@ use std::path::Path;
 use common::{NOW, codes};
 use sekisho_name::Name;
 use sekisho_policy::{Decision, Diagnostics, FileError, Files, Policy, Protocol, Request};
+use tables::{quoted, table};
 
 /// Codes of which a page of text cannot show an example. They are shown by files of size and by golden files.
 const WITHOUT_EXAMPLE: &[&str] =
@@ -41,22 +44,6 @@ fn blocks(page: &str) -> Vec<Block> {
         }
     }
     all
-}
-
-/// The rows under a heading, each with its cells.
-fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
-    let (_, section) = page.split_once(&format!("\n{heading}\n")).expect(heading);
-    let section = section.split("\n#").next().unwrap_or_default();
-    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
-    let rows: Vec<_> =
-        rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect();
-    assert!(rows.len() > 2, "{heading}");
-    rows
-}
-
-/// What stands between backticks in a cell.
-fn quoted(cell: &str) -> Vec<&str> {
-    cell.split('`').skip(1).step_by(2).collect()
 }
 
 /// An example and the lists that stand above it.

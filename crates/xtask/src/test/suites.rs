@@ -60,7 +60,7 @@ pub(super) const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         about: "every crate by itself",
-        needs: None,
+        needs: Some(Need::Python),
         steps: &[Step::Test(&["--workspace", "--exclude", "sekisho-tests"])],
     },
     Suite {
