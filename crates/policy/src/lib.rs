@@ -11,6 +11,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzz;
 mod index;
+mod listing;
 mod load;
 mod pattern;
 mod policy;
@@ -21,8 +22,10 @@ pub mod sets;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use explain::{Explanation, Match, Miss};
 pub use files::{Disk, FileError, Files};
+pub use listing::ListedName;
 pub use load::{Loaded, MAX_LIST_BYTES, MAX_LIST_NAMES, MAX_NAMES, MAX_RULES};
 pub use policy::Policy;
 pub use rule::{
     Access, Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream,
 };
+pub use s3::read::{S3Name, s3_name, s3_names};

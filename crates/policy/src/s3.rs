@@ -6,6 +6,7 @@ mod classify;
 mod data;
 mod form;
 pub(crate) mod lint;
+pub(crate) mod read;
 pub(crate) mod regions;
 pub(crate) mod subject;
 #[cfg(test)]

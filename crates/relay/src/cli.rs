@@ -3,7 +3,10 @@
 mod check;
 mod explain;
 mod export;
+mod learn;
+mod logs;
 mod rulesets;
+mod usage;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -48,6 +51,10 @@ enum Command {
     /// Print the policy as another program's rules
     #[command(subcommand)]
     Export(export::Format),
+    /// Turn what audit mode saw into rules to review
+    Learn(learn::Arguments),
+    /// Say what a policy's rules were used for, and which were not
+    Usage(usage::Arguments),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -108,6 +115,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Rulesets(arguments) => rulesets::rulesets(&arguments),
         Command::Export(format) => export::export(&format),
+        Command::Learn(arguments) => learn::learn(&arguments),
+        Command::Usage(arguments) => usage::usage(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sekisho", &mut script);
@@ -200,6 +209,8 @@ mod tests {
             "sekisho export squid --part list --clients 10.20.0.0/16",
             "sekisho export aws-network-firewall --policy policy.yaml --format json",
             "sekisho export unbound --forward 10.0.0.2",
+            "sekisho learn access.jsonl access.jsonl.1.gz - --since 2027-01-01 --policy p.yaml --refused --round /24",
+            "sekisho usage access.jsonl --policy p.yaml --format json",
             "sekisho completions bash",
             "sekisho man",
         ] {

@@ -11,6 +11,8 @@ mod commands;
 #[cfg(test)]
 mod config;
 #[cfg(test)]
+mod learning;
+#[cfg(test)]
 mod links;
 #[cfg(test)]
 mod metrics;
