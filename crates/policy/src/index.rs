@@ -29,6 +29,8 @@ pub(crate) struct Index {
     hasher: RandomState,
     /// Rules of the entries that several rules list.
     lists: Vec<Vec<u32>>,
+    /// How many entries have each shape.
+    counts: [u32; 4],
 }
 
 struct Entry {
@@ -72,6 +74,9 @@ impl Index {
         };
         self.text.push_str(name);
         self.entries.push(entry);
+        if let Some(count) = self.counts.get_mut(shape as usize) {
+            *count += 1;
+        }
         let hash = self.hasher.hash_one((shape, name));
         let (hasher, entries, text) = (&self.hasher, &self.entries, &self.text);
         self.table.insert_unique(hash, id, |&id| {
@@ -85,14 +90,30 @@ impl Index {
         self.entries.get(id as usize).map_or((Shape::Exact, ""), |entry| (entry.shape, spelled(&self.text, entry)))
     }
 
+    /// How many entries there are; their ids are the numbers below it.
+    pub(crate) fn len(&self) -> u32 {
+        // `add` gives out no id that does not fit.
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
     /// The rules that list exactly this, ascending.
     pub(crate) fn rules(&self, shape: Shape, name: &str) -> &[u32] {
-        let Some(entry) = self.find(shape, name).and_then(|id| self.entries.get(id as usize)) else { return &[] };
+        self.find(shape, name).map_or(&[], |id| self.rules_of(id))
+    }
+
+    /// The rules of an entry, ascending.
+    pub(crate) fn rules_of(&self, id: u32) -> &[u32] {
+        let Some(entry) = self.entries.get(id as usize) else { return &[] };
         if entry.rules & LIST == 0 {
             std::slice::from_ref(&entry.rules)
         } else {
             self.lists.get((entry.rules & !LIST) as usize).map_or(&[], Vec::as_slice)
         }
+    }
+
+    /// Whether no entry has this shape.
+    pub(crate) fn lacks(&self, shape: Shape) -> bool {
+        self.counts.get(shape as usize) == Some(&0)
     }
 
     /// Every list of rules with an entry that covers all of what `shape` and `name` cover.
@@ -133,7 +154,8 @@ impl Index {
         self.lists.shrink_to_fit();
     }
 
-    fn find(&self, shape: Shape, name: &str) -> Option<u32> {
+    /// The entry of this very name or pattern.
+    pub(crate) fn find(&self, shape: Shape, name: &str) -> Option<u32> {
         let hash = self.hasher.hash_one((shape, name));
         self.table
             .find(hash, |&id| {

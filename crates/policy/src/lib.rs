@@ -4,6 +4,7 @@
 //! No clock, no network, no async: time and bytes are arguments, and files come through one small seam.
 
 pub mod diagnostic;
+mod diff;
 pub mod document;
 mod explain;
 pub mod export;
@@ -18,8 +19,10 @@ mod policy;
 mod rule;
 mod s3;
 pub mod sets;
+mod space;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use diff::{Change, Conditions, Diff, Effect, Names, Set};
 pub use explain::{Explanation, Match, Miss};
 pub use files::{Disk, FileError, Files};
 pub use listing::ListedName;
@@ -29,3 +32,4 @@ pub use rule::{
     Access, Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream,
 };
 pub use s3::read::{S3Name, s3_name, s3_names};
+pub use space::{Outcome, Verdict};

@@ -2,7 +2,6 @@
 
 mod buckets;
 mod conditions;
-mod digest;
 mod dstdomain;
 mod include;
 mod names;
@@ -21,6 +20,7 @@ use crate::files::{Disk, FileError, Files};
 use crate::index::{Index, Shape};
 use crate::policy::{Listed, Policy};
 use crate::rule::{Mode, OnRevoke};
+use crate::space::digest::digest;
 
 /// How many rules a policy may have.
 pub const MAX_RULES: usize = 10_000;
@@ -73,8 +73,8 @@ impl Policy {
         if out.errors() > 0 {
             return Err(out);
         }
-        policy.digest = digest::policy(&policy, &builder.bodies);
         policy.index.shrink();
+        policy.digest = digest(&policy);
         Ok(Loaded { policy, warnings: out, files })
     }
 
@@ -119,13 +119,13 @@ pub(crate) struct Builder<'a> {
     read: Vec<PathBuf>,
     /// Lines of the rules' names.
     names: HashMap<Arc<str>, u32>,
-    /// A hash of what each rule means, its name aside.
-    bodies: Vec<[u8; 32]>,
     /// Whether each rule was read without an error; others are not compared with.
     sound: Vec<bool>,
     /// Names that were listed so far, of all rules.
     total: usize,
     caps: Caps,
+    /// What is left of [`overlap::BUDGET`].
+    budget: u64,
 }
 
 impl<'a> Builder<'a> {
@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
         };
         let dir = path.parent().unwrap_or(Path::new("")).to_owned();
         let (names, read) = (HashMap::new(), vec![path.to_owned()]);
-        Self { files, dir, now, policy, read, names, bodies: Vec::new(), sound: Vec::new(), total: 0, caps }
+        Self { files, dir, now, policy, read, names, sound: Vec::new(), total: 0, caps, budget: overlap::BUDGET }
     }
 
     fn document(&mut self, reader: &mut Reader<'_>, root: &Node) {

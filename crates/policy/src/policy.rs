@@ -59,7 +59,7 @@ impl Policy {
         }
     }
 
-    fn by_rule(&self, id: RuleId, rule: &RuleInfo) -> Decision {
+    pub(crate) fn by_rule(&self, id: RuleId, rule: &RuleInfo) -> Decision {
         let some = Some(id);
         match (rule.action, rule.mode) {
             (Action::Allow, Mode::Enforce) => Decision::Allow { rule: id },
@@ -69,7 +69,7 @@ impl Policy {
         }
     }
 
-    fn refusal(&self, rule: Option<RuleId>, reason: Reason) -> Decision {
+    pub(crate) fn refusal(&self, rule: Option<RuleId>, reason: Reason) -> Decision {
         match self.mode {
             Mode::Enforce => Decision::Refuse { rule, reason },
             Mode::Audit => Decision::Audit { rule, reason },
@@ -101,8 +101,8 @@ impl Policy {
         self.on_revoke
     }
 
-    /// SHA-256, as 64 hex digits, of what the policy means: rules in order with their names and conditions. Comments,
-    /// spelling, owners, tickets and the split into files do not change it.
+    /// SHA-256, as 64 hex digits, of what the policy means: the [`Outcome`](crate::Outcome) of every name, client, port,
+    /// protocol and time, and `on_revoke`. Policies that decide alike have one digest, however they are written.
     pub fn digest(&self) -> &str {
         &self.digest
     }

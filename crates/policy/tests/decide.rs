@@ -2,126 +2,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
-use std::fmt::Write as _;
+#[path = "common/rules.rs"]
+mod rules;
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use proptest::sample::{select, subsequence};
+use rules::{CLIENTS, HOSTS, NOW, Rule, TIMES, every_request, rule, written};
 use sekisho_name::Name;
 use sekisho_policy::{Decision, Policy, Protocol, Reason, Request, RuleId};
-
-/// 2026-11-24 12:00:00 UTC.
-const NOW: i64 = 1_795_521_600;
-
-const HOSTS: &[&str] = &[
-    "example",
-    "a.example",
-    "b.a.example",
-    "c.b.a.example",
-    "ba.example",
-    "x_y.a.example",
-    "z.x_y.a.example",
-    "c.example",
-    "reports.s3.ap-northeast-1.amazonaws.com",
-    "reports.s3-ap-northeast-1.amazonaws.com",
-    "reports.s3.amazonaws.com",
-    "reports.s3.us-east-1.amazonaws.com",
-    "reports.s3-fips.ap-northeast-1.amazonaws.com",
-    "q-123456789012-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
-    "q-123456789013-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
-    "123456789012-ap-northeast-1-an.s3.ap-northeast-1.amazonaws.com",
-];
-const LISTED: &[&str] = &[
-    "a.example",
-    "*.a.example",
-    ".a.example",
-    "b.a.example",
-    "*.b.a.example",
-    ".b.a.example",
-    "x_y.a.example",
-    "*.example",
-    ".example",
-    "c.example",
-];
-const BUCKETS: &[&str] = &["reports", "*-123456789012-ap-northeast-1-an"];
-const CLIENTS: &[&str] = &["10.20.3.4", "10.99.0.1", "::ffff:10.20.3.4", "2001:db8::1", "2001:db8:1::1", "192.0.2.1"];
-const NETWORKS: &[&str] = &[
-    "10.0.0.0/8",
-    "10.20.0.0/16",
-    "10.20.3.4",
-    "::ffff:10.20.0.0/112",
-    "2001:db8::/32",
-    "2001:db8:1::/48",
-    "0.0.0.0/0",
-    "::/0",
-];
-/// `expires`, and the last second of it.
-const EXPIRES: &[(&str, i64)] = &[("2026-11-30", 1_796_083_199), ("2027-03-31", 1_806_537_599)];
-const TIMES: &[i64] = &[NOW, 1_796_083_199, 1_796_083_200, 1_806_537_600];
-
-#[derive(Clone, Debug)]
-struct Rule {
-    hosts: Vec<&'static str>,
-    buckets: Vec<&'static str>,
-    clients: Vec<&'static str>,
-    protocols: Vec<Protocol>,
-    ports: Vec<u16>,
-    expires: Option<(&'static str, i64)>,
-    deny: bool,
-    audit: bool,
-}
-
-fn rule() -> impl Strategy<Value = Rule> {
-    let names = prop_oneof![
-        6 => subsequence(LISTED, 1..=3).prop_map(|hosts| (hosts, Vec::new())),
-        2 => subsequence(BUCKETS, 1..=2).prop_map(|buckets| (Vec::new(), buckets)),
-        1 => (subsequence(LISTED, 1..=2), subsequence(BUCKETS, 1..=1)),
-    ];
-    let clients = prop_oneof![1 => Just(Vec::new()), 1 => subsequence(NETWORKS, 1..=3)];
-    let protocols = prop_oneof![2 => Just(Vec::new()), 1 => subsequence(Protocol::ALL, 1..=2)];
-    let ports = prop_oneof![2 => Just(Vec::new()), 1 => subsequence(&[80, 443, 8443][..], 1..=2)];
-    let expires = proptest::option::weighted(0.3, select(EXPIRES));
-    (names, clients, protocols, ports, expires, proptest::bool::weighted(0.25), proptest::bool::weighted(0.2)).prop_map(
-        |((hosts, buckets), clients, protocols, ports, expires, deny, audit)| {
-            let expires = expires.filter(|_| !deny);
-            Rule { hosts, buckets, clients, protocols, ports, expires, deny, audit }
-        },
-    )
-}
-
-/// The policy's text, one rule a line from line 4 on.
-fn written(rules: &[Rule], audit: bool) -> String {
-    let list = |items: &[&str]| items.iter().map(|item| format!("'{item}'")).collect::<Vec<_>>().join(", ");
-    let mode = if audit { "audit" } else { "enforce" };
-    let mut text = format!("version: 1\nmode: {mode}\nrules:{}\n", if rules.is_empty() { " []" } else { "" });
-    for (i, rule) in rules.iter().enumerate() {
-        write!(text, "  - {{ name: r{i}").unwrap();
-        if !rule.hosts.is_empty() {
-            write!(text, ", hosts: [{}]", list(&rule.hosts)).unwrap();
-        }
-        if !rule.buckets.is_empty() {
-            let all = rule.buckets.iter().map(|name| format!("{{ name: '{name}', region: ap-northeast-1 }}"));
-            write!(text, ", buckets: [{}]", all.collect::<Vec<_>>().join(", ")).unwrap();
-        }
-        if !rule.clients.is_empty() {
-            write!(text, ", clients: [{}]", list(&rule.clients)).unwrap();
-        }
-        if !rule.protocols.is_empty() {
-            let all: Vec<_> = rule.protocols.iter().map(|protocol| protocol.label()).collect();
-            write!(text, ", protocols: [{}]", all.join(", ")).unwrap();
-        }
-        if !rule.ports.is_empty() {
-            write!(text, ", ports: {:?}", rule.ports).unwrap();
-        }
-        if let Some((date, _)) = rule.expires {
-            write!(text, ", expires: {date}").unwrap();
-        }
-        let action = if rule.deny { ", action: deny" } else { "" };
-        let mode = if rule.audit { ", mode: audit" } else { "" };
-        writeln!(text, "{action}{mode} }}").unwrap();
-    }
-    text
-}
 
 /// Whether a listed name covers a host, label by label.
 fn covers(listed: &str, host: &str) -> bool {
@@ -200,48 +89,19 @@ fn plainly(rules: &[Rule], audit: bool, request: &Request<'_>) -> Decision {
     if audit { Decision::Audit { rule: expired, reason } } else { Decision::Refuse { rule: expired, reason } }
 }
 
-fn every_request(mut each: impl FnMut(&Request<'_>)) {
-    for host in HOSTS {
-        let name = Name::parse(host).unwrap();
-        for client in CLIENTS.iter().map(|client| client.parse().unwrap()) {
-            for &protocol in Protocol::ALL {
-                for port in [80, 443, 8443] {
-                    for &now in TIMES {
-                        each(&Request { name: &name, client, port, protocol, now });
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Loads the rules without those that the loader says can never match, and checks that they never decide.
 fn loaded(rules: &mut Vec<Rule>, audit: bool) -> Policy {
-    loop {
+    rules::loaded(rules, audit, |rules, at, code| {
         let text = written(rules, audit);
-        let faults = match Policy::parse("policy.yaml", &text, NOW) {
-            Ok(loaded) => return loaded.policy,
-            Err(faults) => faults,
-        };
-        let mut out: Vec<usize> = Vec::new();
-        for fault in faults.iter().filter(|fault| fault.severity.label() == "error") {
-            let at = usize::try_from(fault.location.as_ref().unwrap().line).unwrap() - 4;
-            match fault.code {
-                "never-matches" | "duplicate-rule" => every_request(|request| {
-                    let decision = plainly(rules, audit, request);
-                    assert_ne!(decision.rule().map(|id| id.0 as usize), Some(at), "{text}\n{fault:?}\n{request:?}");
-                }),
-                "host-never-matches" => assert!(rules[at].deny, "{text}\n{fault:?}"),
-                _ => panic!("{text}\n{faults}"),
-            }
-            out.push(at);
+        match code {
+            "never-matches" | "duplicate-rule" => every_request(|request| {
+                let decision = plainly(rules, audit, request);
+                assert_ne!(decision.rule().map(|id| id.0 as usize), Some(at), "{text}\n{code}\n{request:?}");
+            }),
+            "host-never-matches" => assert!(rules[at].deny, "{text}"),
+            _ => panic!("{text}\n{code}"),
         }
-        let mut at = 0;
-        rules.retain(|_| {
-            at += 1;
-            !out.contains(&(at - 1))
-        });
-    }
+    })
 }
 
 proptest! {

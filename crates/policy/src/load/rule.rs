@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::diagnostic::{Diagnostic, is_hidden};
 use crate::document::{Fields, Node, Reader, Span};
 use crate::export::aws;
-use crate::load::{Builder, digest, include, overlap};
+use crate::load::{Builder, include, overlap};
 use crate::policy::Listed;
 use crate::rule::{Access, Action, Mode, Place, Protocol, RuleInfo};
 
@@ -93,11 +93,9 @@ impl Builder<'_> {
             self.idle_access(reader, fields, &draft);
         }
         let sound = reader.out.errors() == errors;
-        let body = digest::body(&self.policy.index, &draft.info, &draft.listed);
         if sound {
-            overlap::check(self, reader, &draft, &body);
+            overlap::check(self, reader, &draft);
         }
-        self.bodies.push(body);
         self.sound.push(sound);
         self.policy.rules.push(draft.info);
         self.policy.listed.push(draft.listed.into_boxed_slice());
