@@ -15,7 +15,7 @@ use crate::index::Shape;
 use crate::pattern;
 use crate::policy::{Listed, Policy};
 use crate::rule::{Decision, Protocol, Reason, Request, RuleId};
-use crate::s3::{Class, Kind, classify};
+use crate::s3::{self, Class, Form, classify};
 
 /// An answer for a person (`Display`) or a program (serde).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -156,15 +156,10 @@ fn hints(request: &Request<'_>) -> Vec<String> {
 
 /// What a rule would have to say, for a name that nothing comes near to.
 fn to_open(name: &str) -> String {
-    let entry = match classify(name) {
-        Class::Pins { kind: Kind::Bucket, subject, form, region: Some(region), .. }
-            if Kind::Bucket.usual().contains(&form) =>
-        {
-            format!("buckets: [{{ name: {subject}, region: {region} }}]")
-        }
-        _ => format!("hosts: [{name}]"),
-    };
-    format!("no rule lists anything like it; if it shall be reached, one has to say `{entry}`")
+    let entry = s3::spell::item(name).map_or_else(|| format!("hosts: [{name}]"), |item| format!("buckets: [{item}]"));
+    let website = matches!(classify(name), Class::Pins { form: Form::Website, .. });
+    let http = if website { " with `protocols: [http]`" } else { "" };
+    format!("no rule lists anything like it; if it shall be reached, one has to say `{entry}`{http}")
 }
 
 impl fmt::Display for Explanation {

@@ -8,6 +8,7 @@ mod form;
 pub(crate) mod lint;
 pub(crate) mod read;
 pub(crate) mod regions;
+pub(crate) mod spell;
 pub(crate) mod subject;
 #[cfg(test)]
 mod tests;

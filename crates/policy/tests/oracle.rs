@@ -116,12 +116,13 @@ fn load(rules: &str) -> Result<Policy, Diagnostics> {
     Policy::parse("policy.yaml", &format!("version: 1\nrules:\n{rules}"), NOW).map(|loaded| loaded.policy)
 }
 
+fn request(name: &Name) -> Request<'_> {
+    Request { name, client: Ipv4Addr::LOCALHOST.into(), port: 443, protocol: Protocol::Tls, now: NOW }
+}
+
 /// The name of the rule that lets a host through.
 fn lets_through<'p>(policy: &'p Policy, host: &str) -> Option<&'p str> {
-    let name = Name::parse(host).expect(host);
-    let client = Ipv4Addr::LOCALHOST.into();
-    let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW };
-    match policy.decide(&request) {
+    match policy.decide(&request(&Name::parse(host).expect(host))) {
         Decision::Allow { rule } => Some(&policy.rule(rule).unwrap().name),
         _ => None,
     }
@@ -188,6 +189,7 @@ fn a_host_is_let_through_by_the_rules_for_its_bucket_and_one_without_a_bucket_by
     found.wildcards(&answers, &items, interface);
     found.names();
     found.patterns();
+    found.suggestions();
 
     // Straight to the terminal: what a test prints is shown only when it fails.
     let asked = &summary["asked"];
@@ -293,6 +295,19 @@ impl<'a> Found<'a> {
             let (without, with) = listed(pattern);
             if !without.contains("any-bucket-pattern") || !with.is_empty() {
                 self.wrong.push(format!("{pattern}: {without:?}, acknowledged: {with:?}"));
+            }
+        }
+    }
+
+    /// The entry that `explain` names for a host lets it through.
+    fn suggestions(&mut self) {
+        let empty = Policy::parse("policy.yaml", "version: 1\nrules: []\n", NOW).unwrap().policy;
+        for host in &self.pinned {
+            let hints = empty.explain(&request(&Name::parse(host).unwrap())).hints;
+            let entry = hints.iter().find_map(|hint| quoted(hint).first().map(|entry| (*entry).to_owned())).unwrap();
+            let rule = format!("  - name: a\n    {entry}\n    acknowledge: [unknown_region]\n    upstream: any\n");
+            if !load(&rule).is_ok_and(|policy| lets_through(&policy, host).is_some()) {
+                self.wrong.push(format!("{host} is not let through by what is suggested for it, `{entry}`"));
             }
         }
     }

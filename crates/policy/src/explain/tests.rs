@@ -108,7 +108,16 @@ fn a_program_can_read_it() {
 fn what_nothing_comes_near_to_is_told_the_entry_that_would_open_it() {
     for (host, entry) in [
         ("exfil.s3.eu-west-1.amazonaws.com", "`buckets: [{ name: exfil, region: eu-west-1 }]`"),
-        ("exfil.s3-fips.us-east-1.amazonaws.com", "`hosts: [exfil.s3-fips.us-east-1.amazonaws.com]`"),
+        ("exfil.s3-fips.us-east-1.amazonaws.com", "`buckets: [{ name: exfil, region: us-east-1, endpoints: [fips] }]`"),
+        ("exfil.s3.amazonaws.com", "`hosts: [exfil.s3.amazonaws.com]`"),
+        (
+            "exfil.bucket.vpce-0a1b-2c3d.s3.eu-west-1.vpce.amazonaws.com",
+            "`buckets: [{ name: exfil, region: eu-west-1, vpce: [vpce-0a1b-2c3d] }]`",
+        ),
+        (
+            "exfil.s3-website-us-east-1.amazonaws.com",
+            "`buckets: [{ name: exfil, region: us-east-1, endpoints: [website] }]` with `protocols: [http]`",
+        ),
         ("unheard.of.example", "`hosts: [unheard.of.example]`"),
     ] {
         let explanation = explain(host, [10, 20, 0, 1], 443, Protocol::Tls);
