@@ -2,6 +2,7 @@
 
 mod aws;
 mod deploy;
+mod dialling;
 mod ending;
 mod lab_itself;
 mod messages;

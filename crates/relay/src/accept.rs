@@ -17,6 +17,8 @@ use crate::worker::Worker;
 
 /// How long accepting rests when the system has no descriptor or memory left for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long what the kernel has queued is still taken: under a flood the queue never runs dry.
+const QUEUED: Duration = Duration::from_millis(500);
 /// How often the operator is told of it.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
@@ -49,7 +51,8 @@ pub(crate) async fn accept(
             Err(error) => rest(&error, &mut warned).await,
         }
     }
-    loop {
+    let enough = Instant::now() + QUEUED;
+    while Instant::now() < enough && *phase.borrow() != Phase::Abort {
         // Ready at once if anything waits: the kernel's queue is asked, and its "would block" ends this.
         let queued = tokio::time::timeout(Duration::from_millis(1), socket.accept()).await;
         match queued {

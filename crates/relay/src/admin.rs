@@ -1,10 +1,12 @@
 //! The read-only endpoints. Nothing on them changes anything.
 //!
-//! One request a connection, few connections, short deadlines: whoever reaches this port cannot hold the node up.
+//! One request a connection, few connections, short deadlines, and a newcomer takes the place of the oldest: whoever reaches
+//! this port can neither hold the node up nor make it seem not ready to others.
 
 mod page;
 mod status;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,15 +20,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::node::Node;
-use crate::settings;
 
-/// Connections that are served at one time; more wait in the kernel's queue.
+/// Connections that are served at one time; one more ends the oldest.
 const CONNECTIONS: usize = 64;
 /// For the request, and then for all of the answer.
-const REQUEST: Duration = Duration::from_secs(5);
+const REQUEST: Duration = Duration::from_secs(2);
 const WHOLE: Duration = Duration::from_secs(30);
 /// How long accepting rests when it fails.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -36,15 +37,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Surface {
     /// Everything, to those that `admin.allow` admits.
     Admin,
-    /// `/healthz` and `/readyz`, to anybody.
+    /// `/healthz` and `/readyz`, to those that `health.allow` admits.
     Health,
 }
 
 /// Serves until the runtime ends.
 pub(crate) async fn serve(socket: TcpListener, node: Arc<Node>, surface: Surface) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open: VecDeque<JoinHandle<()>> = VecDeque::with_capacity(CONNECTIONS);
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let (stream, client) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -53,14 +53,20 @@ pub(crate) async fn serve(socket: TcpListener, node: Arc<Node>, surface: Surface
                 continue;
             }
         };
+        open.retain(|task| !task.is_finished());
+        // A request that came is answered at once, so the oldest is one that says nothing or does not read.
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
         let node = Arc::clone(&node);
-        tokio::spawn(async move {
-            let _permit = permit;
+        open.push_back(tokio::spawn(async move {
             let served = tokio::time::timeout(WHOLE, one(stream, client, node, surface)).await;
             if let Ok(Err(error)) = served {
                 tracing::debug!(%client, %error, "admin: connection failed");
             }
-        });
+        }));
     }
 }
 
@@ -79,12 +85,13 @@ async fn one(stream: TcpStream, client: SocketAddr, node: Arc<Node>, surface: Su
 }
 
 fn respond(node: &Node, surface: Surface, client: SocketAddr, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    let admitted = match (surface, &node.shared().settings.admin) {
-        (Surface::Admin, Some(admin)) => settings::Admin::admits(admin, client.ip().to_canonical()),
-        _ => true,
+    let settings = &node.shared().settings;
+    let endpoint = match surface {
+        Surface::Admin => &settings.admin,
+        Surface::Health => &settings.health,
     };
-    if !admitted {
-        return plain(StatusCode::FORBIDDEN, "this address is not in admin.allow\n");
+    if endpoint.as_ref().is_some_and(|endpoint| !endpoint.admits(client.ip().to_canonical())) {
+        return plain(StatusCode::FORBIDDEN, "this address is not in the endpoint's `allow`\n");
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
         let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "nothing here can be changed: GET or HEAD\n");

@@ -58,9 +58,9 @@ pub enum RunError {
     /// The main thread's runtime could not be made.
     #[error("cannot start the main thread's runtime")]
     Runtime(#[source] io::Error),
-    /// A worker ended by itself.
-    #[error("a worker thread ended by itself; its connections are lost, and this process with them")]
-    WorkerLost,
+    /// A worker or the resolver ended by itself.
+    #[error("a worker thread or the resolver ended by itself; what depended on it is lost, and this process with it")]
+    ThreadLost,
     /// The process was told to end and did, but not every record reached the access log.
     #[error("not every record reached the access log")]
     RecordsLost,
@@ -90,7 +90,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
 async fn serve(settings: Settings, policy: Arc<PolicyStore>) -> Result<(), RunError> {
     let sockets = Sockets::bind(&settings)?;
     let admin = settings.admin.as_ref().map(|admin| listen_one(admin.bind)).transpose()?;
-    let health = settings.health.map(listen_one).transpose()?;
+    let health = settings.health.as_ref().map(|health| listen_one(health.bind)).transpose()?;
     let bound = |socket: &Option<tokio::net::TcpListener>| socket.as_ref().and_then(|s| s.local_addr().ok());
     let (admin_at, health_at) = (bound(&admin), bound(&health));
     let listening = sockets.addresses();
@@ -118,10 +118,11 @@ async fn serve(settings: Settings, policy: Arc<PolicyStore>) -> Result<(), RunEr
     let keeper = Keeper::start(Arc::clone(&shared)).map_err(RunError::Runtime)?;
 
     for (listener, address) in shared.settings.listeners.iter().zip(&listening) {
-        tracing::info!(listener = %listener.name, %address, destination = ?listener.destination, "listening");
+        tracing::info!(listener = %listener.name, %address, destination = %listener.destination, "listening");
     }
     let servers = shared.resolver.servers().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    tracing::info!(admin = ?admin_at, health = ?health_at, dns = %servers, digest = %digest, "sekisho serves");
+    let at = |address: Option<std::net::SocketAddr>| address.map_or("off".to_owned(), |address| address.to_string());
+    tracing::info!(admin = %at(admin_at), health = %at(health_at), dns = %servers, digest = %digest, "sekisho serves");
     Running { node, engine, keeper, signals }.until_told().await
 }
 
@@ -137,19 +138,22 @@ impl Running {
     async fn until_told(mut self) -> Result<(), RunError> {
         systemd::ready(&self.node);
         let told = self.attend(std::future::pending::<()>()).await;
-        let healthy = !matches!(told, Told::WorkerLost);
+        let mut healthy = !matches!(told, Told::ThreadLost);
         let shutdown = self.node.shared().settings.shutdown;
         if healthy {
             // The balancer has to see that this node is not ready before it stops taking what the balancer still sends.
             tracing::info!(lame_duck = ?shutdown.lame_duck, "told to stop: not ready, still accepting");
             self.node.enter(Stage::LameDuck);
             systemd::stopping();
-            self.attend(tokio::time::sleep(shutdown.lame_duck)).await;
+            let mut told = self.attend(tokio::time::sleep(shutdown.lame_duck)).await;
             self.engine.stop_accepting();
             self.node.enter(Stage::Draining);
             tracing::info!(drain = ?shutdown.drain, open = self.engine.active(), "no longer accepting");
             let drained = self.engine.drained(shutdown.drain);
-            self.attend(drained).await;
+            if !matches!(told, Told::ThreadLost) {
+                told = self.attend(drained).await;
+            }
+            healthy = !matches!(told, Told::ThreadLost);
         }
         let left = self.engine.active();
         if left > 0 {
@@ -160,7 +164,7 @@ impl Running {
         let written = self.node.shared().log.finish();
         tracing::info!("ended");
         match (healthy, written) {
-            (false, _) => Err(RunError::WorkerLost),
+            (false, _) => Err(RunError::ThreadLost),
             (true, false) => Err(RunError::RecordsLost),
             (true, true) => Ok(()),
         }
@@ -176,14 +180,20 @@ impl Running {
                 _ = self.signals.stop.recv() => return Told::Stop,
                 _ = self.signals.interrupt.recv() => return Told::Stop,
                 _ = self.signals.reload.recv() => {
-                    systemd::reloading();
+                    let serving = self.node.stage() == Stage::Serving;
+                    if serving {
+                        systemd::reloading();
+                    }
                     self.keeper.reload().await;
-                    systemd::ready(&self.node);
+                    if serving {
+                        systemd::ready(&self.node);
+                    }
                 }
                 _ = self.signals.reopen.recv() => self.node.shared().log.reopen(),
                 _ = second.tick() => {
-                    if self.node.stage() != Stage::Draining && !self.engine.healthy() {
-                        return Told::WorkerLost;
+                    let workers = self.node.stage() == Stage::Draining || self.engine.healthy();
+                    if !workers || !self.node.shared().resolver.is_running() {
+                        return Told::ThreadLost;
                     }
                     systemd::alive();
                 }
@@ -196,7 +206,7 @@ impl Running {
 enum Told {
     Done,
     Stop,
-    WorkerLost,
+    ThreadLost,
 }
 
 struct Signals {

@@ -6,9 +6,11 @@ mod sections;
 mod tests;
 mod values;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use sekisho_policy::document::{self, Fields, Limits, Node, Reader, Source};
+use sekisho_policy::document::{self, Fields, Limits, Node, Reader, Source, Span};
 use sekisho_policy::{Diagnostics, Disk};
 
 use crate::settings::{RefusalAlert, Settings};
@@ -65,7 +67,8 @@ impl Config {
             && let Some(root) = document::parse(&source, &limits, &mut faults)
         {
             let base = path.parent().unwrap_or(Path::new(""));
-            let mut builder = Builder { reader: Reader { source: &source, out: &mut faults }, base };
+            let mut builder =
+                Builder { reader: Reader { source: &source, out: &mut faults }, base, binds: HashMap::new() };
             (config.settings, config.policy) = builder.file(&root);
         }
         config.settings = config.settings.filter(|_| faults.errors() == 0);
@@ -78,6 +81,8 @@ impl Config {
 struct Builder<'a, 's> {
     reader: Reader<'a>,
     base: &'s Path,
+    /// Where each listener's `bind` stands, by its name.
+    binds: HashMap<Arc<str>, Span>,
 }
 
 impl Builder<'_, '_> {

@@ -23,13 +23,22 @@ pub enum BindError {
         holder: String,
     },
     /// The kernel refused.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {address}{}", advice(source))]
     Refused {
         /// The address.
         address: SocketAddr,
         /// What it said.
         source: io::Error,
     },
+}
+
+/// What to do about the commonest refusal.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => ", which needs CAP_NET_BIND_SERVICE (or choose a port from 1024 on)",
+        io::ErrorKind::AddrNotAvailable => ", which is no address of this host",
+        _ => "",
+    }
 }
 
 /// Binds `address` once for each of `count` workers. With port 0 the kernel chooses a port, the same for all.

@@ -24,8 +24,8 @@ pub(crate) struct Review {
 pub(crate) struct Look {
     active: Arc<Active>,
     now: i64,
-    /// A rule has expired since the last look: who was decided before must be decided again.
-    expired: bool,
+    /// The policy has changed, or a rule of it has expired, since the last look: who was decided before must be again.
+    stale: bool,
 }
 
 /// What the policy now says of an open connection.
@@ -54,14 +54,14 @@ impl Review {
             let to_come = active.policy.rules().iter().filter_map(|rule| rule.expires).filter(|last| *last >= now);
             self.lasts.set(to_come.min().unwrap_or(i64::MAX));
         }
-        Look { active, now, expired: expired && !changed }
+        Look { active, now, stale: expired || changed }
     }
 }
 
 impl Look {
     /// The word on a relayed connection; `None` when nothing has changed since the last one.
     pub(crate) fn again(&self, live: &Live) -> Option<Again> {
-        if live.generation() == self.active.generation && !self.expired {
+        if live.generation() == self.active.generation && !self.stale {
             return None;
         }
         live.decided_under(self.active.generation);
@@ -85,7 +85,7 @@ impl Look {
 
     /// A connection that is still opening under an expired rule is decided again once it is relayed.
     pub(crate) fn postpone(&self, live: &Live) {
-        if self.expired {
+        if self.stale {
             live.decided_under(0);
         }
     }

@@ -25,9 +25,9 @@ pub struct Settings {
     /// Where decisions are recorded; `None` keeps no record.
     pub access_log: Option<AccessLog>,
     /// `/healthz`, `/readyz`, `/metrics`, `/status`.
-    pub admin: Option<Admin>,
+    pub admin: Option<Endpoint>,
     /// `/healthz` and `/readyz` alone.
-    pub health: Option<SocketAddr>,
+    pub health: Option<Endpoint>,
     /// The operator's log.
     pub log: Log,
     /// How the process ends.
@@ -57,6 +57,16 @@ pub enum Destination {
         /// The port dialled upstream.
         port: u16,
     },
+}
+
+impl std::fmt::Display for Destination {
+    /// As the file writes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Redirect => f.write_str("redirect"),
+            Self::None { port } => write!(f, "none, port {port}"),
+        }
+    }
 }
 
 /// How names are resolved.
@@ -131,16 +141,16 @@ pub enum AccessFormat {
     Squid,
 }
 
-/// The admin endpoint.
+/// An endpoint that is read only.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct Endpoint {
     /// The address to bind.
     pub bind: SocketAddr,
     /// Who may read it; empty means anybody who reaches it.
     pub allow: Vec<IpNet>,
 }
 
-impl Admin {
+impl Endpoint {
     /// Whether `client` may read the endpoint.
     pub fn admits(&self, client: IpAddr) -> bool {
         self.allow.is_empty() || self.allow.iter().any(|net| net.contains(&client))

@@ -3,11 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 const CONFIG: &str =
     "listeners:\n  - { bind: \"127.0.0.1:0\", destination: redirect }\npolicy: policy.yaml\nadmin: off\n";
@@ -172,6 +171,10 @@ fn explain_says_the_rule_or_the_reason() {
     assert_eq!(refused.status.code(), Some(0));
     let report: serde_json::Value = serde_json::from_str(&out(&refused)).unwrap();
     assert_eq!((&report["verdict"], &report["reason"]), (&"refused".into(), &"no_rule".into()));
+    fs::write(directory.path().join("policy.yaml"), POLICY.replace("hosts:", "clients: [10.0.0.0/8], hosts:")).unwrap();
+    let nobody = sekisho(directory.path(), &["explain", "a.example"]);
+    assert!(out(&nobody).contains("without `--from` the client is taken to be 127.0.0.1"), "{}", out(&nobody));
+    fs::write(directory.path().join("policy.yaml"), POLICY).unwrap();
     let later = sekisho(directory.path(), &["explain", "a.example", "--no-dns", "--protocol", "http"]);
     assert!(out(&later).contains("refused (no_rule)") && out(&later).contains("http"), "{}", out(&later));
     let no_name = sekisho(directory.path(), &["explain", "10.0.0.1"]);
@@ -209,57 +212,4 @@ fn output_that_nobody_reads_is_no_failure() {
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(status.success() && said.is_empty(), "{status}: {said}");
-}
-
-#[test]
-fn a_node_runs_says_what_it_is_and_ends_cleanly() {
-    let config = "listeners:\n  - { name: front, bind: \"127.0.0.1:0\", destination: none }\npolicy: policy.yaml\n\
-                  admin: { bind: \"127.0.0.1:0\" }\ndns: { servers: [127.0.0.1] }\nthreads: 2\nshutdown: { lame_duck: 0s, drain: 1s }\n";
-    let directory = directory(config.as_bytes(), POLICY.as_bytes());
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sekisho"))
-        .current_dir(directory.path())
-        .arg("run")
-        .stdout(File::create(directory.path().join("out")).unwrap())
-        .stderr(File::create(directory.path().join("err")).unwrap())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
-    while !read("err").contains("sekisho serves") {
-        assert!(Instant::now() < deadline, "{}", read("err"));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let said = read("err");
-    let after = |mark: &str| said.split(mark).nth(1).unwrap().split([' ', ')']).next().unwrap().to_owned();
-    let ask = |path: &str| {
-        let mut stream = std::net::TcpStream::connect(after("admin=Some(")).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    assert!(ask("/healthz").starts_with("HTTP/1.1 200 "));
-    assert!(ask("/readyz").ends_with("ready\n"));
-    assert!(ask("/metrics").contains("sekisho_build_info{version="));
-    assert!(ask("/status").contains("front at 127.0.0.1:"));
-    assert!(ask("/status.json").contains("\"stage\":\"serving\""));
-    assert!(ask("/policy").starts_with("HTTP/1.1 404 "));
-    let mut post = std::net::TcpStream::connect(after("admin=Some(")).unwrap();
-    write!(post, "POST /readyz HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    post.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD"), "{answer}");
-
-    // A client that is refused leaves its record, on stdout where no file is named.
-    let mut client = std::net::TcpStream::connect(after("address=")).unwrap();
-    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    let _ = client.read(&mut [0]);
-    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", read("err"));
-    let log = read("out");
-    let events: Vec<_> = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
-    let named: Vec<_> = events.iter().map(|line| line["event"].as_str().unwrap()).collect();
-    assert_eq!(named, ["start", "close", "stop"], "{log}");
-    assert_eq!(events[1]["reason"], "not_tls");
 }

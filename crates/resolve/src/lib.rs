@@ -146,6 +146,11 @@ impl Resolver {
         answer.await.unwrap_or(Err(ended))
     }
 
+    /// Whether its thread still works. One that ended by itself answers nobody who is not in the cache.
+    pub fn is_running(&self) -> bool {
+        self.0.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Every name that has an answer, fresh or not, in no order. Copies; for a status page.
     pub fn entries(&self) -> Vec<CachedName> {
         self.0.shared.snapshot.list(Instant::now())

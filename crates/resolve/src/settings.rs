@@ -79,7 +79,7 @@ impl Default for Settings {
 #[non_exhaustive]
 pub enum StartError {
     /// No servers were configured, and the system's configuration gave none.
-    #[error("cannot read name servers from the system's resolv.conf")]
+    #[error("cannot read name servers from the system's resolv.conf; name them in `dns.servers`")]
     SystemConfig(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The thread or its runtime could not be made.
     #[error("cannot start the resolver's thread")]

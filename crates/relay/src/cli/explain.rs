@@ -30,9 +30,9 @@ pub(super) struct Arguments {
     config: ConfigFile,
     /// The host that a client asks for
     host: String,
-    /// The client's address
-    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    from: IpAddr,
+    /// The client's address [default: 127.0.0.1]
+    #[arg(long, value_name = "IP")]
+    from: Option<IpAddr>,
     /// The port that it dials [default: 443, or 80 for http]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
@@ -102,9 +102,18 @@ pub(super) fn explain(arguments: &Arguments) -> io::Result<Done> {
         Way::Tls | Way::Connect => Protocol::Tls,
     };
     let port = arguments.port.unwrap_or_else(|| protocol.default_port());
-    let request = Request { name: &name, client: arguments.from, port, protocol, now };
+    let client = arguments.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let request = Request { name: &name, client, port, protocol, now };
     let decision = policy.decide(&request);
     let mut answer = Answer { explanation: policy.explain(&request), addresses: Vec::new(), unresolved: None };
+    if arguments.from.is_none()
+        && answer.explanation.near.iter().any(|miss| miss.by.iter().any(|by| by.starts_with("the client:")))
+    {
+        answer.explanation.hints.insert(
+            0,
+            "without `--from` the client is taken to be 127.0.0.1: give the client's own address".to_owned(),
+        );
+    }
     // A name that is refused is never resolved by the gate, and so not here either.
     if !arguments.no_dns && !matches!(decision, Decision::Refuse { .. }) {
         let upstream = policy.upstream(decision.rule());

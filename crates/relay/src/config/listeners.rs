@@ -35,7 +35,8 @@ impl Builder<'_, '_> {
 
     fn listener(&mut self, node: &Node, names: &mut HashMap<Arc<str>, u32>) -> Option<Listener> {
         let fields = self.reader.fields(node, "a listener", KEYS)?;
-        let bind = self.reader.required(&fields, "bind", "a listener").and_then(|node| self.address(node));
+        let bind_node = self.reader.required(&fields, "bind", "a listener");
+        let bind = bind_node.and_then(|node| self.address(node));
         if let Some(node) = fields.get("protocol") {
             let protocols = [("tls", None), ("http", Some("http")), ("connect", Some("connect"))];
             if let Some(later) = self.reader.one_of(node, "a protocol", &protocols).flatten() {
@@ -60,6 +61,7 @@ impl Builder<'_, '_> {
             let fault = fault.help("give each a `bind` and a `name` of its own");
             self.reader.push(fault.note(format!("the first is on line {first}")), node.span);
         }
+        self.binds.insert(Arc::clone(&name), bind_node.map_or(node.span, |node| node.span));
         Some(Listener { name, bind, destination: destination? })
     }
 
@@ -108,18 +110,21 @@ impl Builder<'_, '_> {
 
     /// No two sockets of one process can have one address.
     pub(super) fn refuse_shared_addresses(&mut self, fields: &Fields<'_>, settings: &Settings) {
-        let span = |key: &str| fields.get(key).map_or(fields.span, |node| node.span);
-        let mut taken: Vec<(SocketAddr, &str)> = Vec::new();
-        let listeners = settings.listeners.iter().map(|listener| ("listeners", Some(listener.bind)));
-        let others =
-            [("admin", settings.admin.as_ref().map(|admin| admin.bind)), (sections::HEALTH_KEY, settings.health)];
-        for (key, address) in listeners.chain(others) {
+        let section = |key: &str| fields.get(key).map_or(fields.span, |node| node.span);
+        let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+        let listeners = settings.listeners.iter().map(|listener| {
+            let span = self.binds.get(&listener.name).copied();
+            (format!("listener `{}`", listener.name), span.unwrap_or(fields.span), Some(listener.bind))
+        });
+        let endpoints = [("admin", &settings.admin), (sections::HEALTH_KEY, &settings.health)]
+            .map(|(key, endpoint)| (format!("`{key}`"), section(key), endpoint.as_ref().map(|endpoint| endpoint.bind)));
+        for (who, span, address) in listeners.chain(endpoints).collect::<Vec<_>>() {
             let Some(address) = address.filter(|address| address.port() != 0) else { continue };
             if let Some((_, by)) = taken.iter().find(|(other, _)| overlap(*other, address)) {
-                let fault = Diagnostic::error("shared-address", format!("`{key}` and `{by}` both want {address}"));
-                self.reader.push(fault.help("give each an address and port of its own"), span(key));
+                let fault = Diagnostic::error("shared-address", format!("{who} and {by} both want {address}"));
+                self.reader.push(fault.help("give each an address and port of its own"), span);
             }
-            taken.push((address, key));
+            taken.push((address, who));
         }
     }
 }

@@ -9,7 +9,7 @@ use sekisho_policy::document::Fields;
 
 use super::Builder;
 use super::values::is_word;
-use crate::settings::{AccessFormat, AccessLog, Admin, Dns, Limits, Log, Shutdown, Timeouts};
+use crate::settings::{AccessFormat, AccessLog, Dns, Endpoint, Limits, Log, Shutdown, Timeouts};
 
 pub(super) const DNS: &[&str] = &["servers", "ttl", "serve_stale"];
 pub(super) const TTL: &[&str] = &["min", "max"];
@@ -18,7 +18,7 @@ pub(super) const LIMITS: &[&str] =
 pub(super) const TIMEOUTS: &[&str] = &["hello", "connect", "idle", "half_closed"];
 pub(super) const ACCESS_LOG: &[&str] = &["path", "format", "queue"];
 pub(super) const ADMIN: &[&str] = &["bind", "allow"];
-pub(super) const HEALTH: &[&str] = &["bind"];
+pub(super) const HEALTH: &[&str] = &["bind", "allow"];
 pub(super) const HEALTH_KEY: &str = "health";
 pub(super) const LOG: &[&str] = &["level", "format"];
 pub(super) const SHUTDOWN: &[&str] = &["lame_duck", "drain"];
@@ -105,39 +105,42 @@ impl Builder<'_, '_> {
         })
     }
 
-    pub(super) fn admin(&mut self, fields: &Fields<'_>) -> Option<Admin> {
+    pub(super) fn admin(&mut self, fields: &Fields<'_>) -> Option<Endpoint> {
         if fields.get("admin").is_some_and(|node| is_word(node, "off")) {
             return None;
         }
         let section = self.section(fields, "admin", ADMIN);
         let bind = section.and_then(|section| section.get("bind"));
         let bind = bind.and_then(|node| self.address(node)).unwrap_or(ADMIN_BIND);
-        let mut allow: Vec<IpNet> = Vec::new();
-        if let Some(node) = section.and_then(|section| section.get("allow")) {
-            let items = self.reader.list(node, "a list of networks");
-            for item in items.unwrap_or_default() {
-                allow.extend(
-                    self.reader.parsed::<Network>(item, "bad-cidr", "a network", "10.0.0.0/8").map(|net| net.0),
-                );
-            }
-            if items.is_some_and(<[_]>::is_empty) {
-                let fault = Diagnostic::error("empty-list", "`allow` admits nobody");
-                self.reader.push(fault.help("list networks, or remove `allow` to admit whoever reaches it"), node.span);
-            }
-        } else if !bind.ip().is_loopback()
+        let allow = section.and_then(|section| self.allow(&section));
+        if allow.is_none()
+            && !bind.ip().is_loopback()
             && let Some(node) = fields.get("admin")
         {
             let fault =
                 Diagnostic::warning("admin-open", format!("whoever reaches {bind} may read the admin endpoint"));
             self.reader.push(fault.help("add `allow: [NETWORK]`; for a balancer, `health:` is enough"), node.span);
         }
-        Some(Admin { bind, allow })
+        Some(Endpoint { bind, allow: allow.unwrap_or_default() })
     }
 
-    pub(super) fn health(&mut self, fields: &Fields<'_>) -> Option<SocketAddr> {
+    pub(super) fn health(&mut self, fields: &Fields<'_>) -> Option<Endpoint> {
         let section = self.section(fields, HEALTH_KEY, HEALTH)?;
+        let allow = self.allow(&section).unwrap_or_default();
         let node = self.reader.required(&section, "bind", "`health`")?;
-        self.address(node)
+        self.address(node).map(|bind| Endpoint { bind, allow })
+    }
+
+    /// Who may read an endpoint; `None` where nothing is said.
+    fn allow(&mut self, section: &Fields<'_>) -> Option<Vec<IpNet>> {
+        let node = section.get("allow")?;
+        let items = self.reader.list(node, "a list of networks")?;
+        if items.is_empty() {
+            let fault = Diagnostic::error("empty-list", "`allow` admits nobody");
+            self.reader.push(fault.help("list networks, or remove `allow` to admit whoever reaches it"), node.span);
+        }
+        let network = |item| self.reader.parsed::<Network>(item, "bad-cidr", "a network", "10.0.0.0/8");
+        Some(items.iter().filter_map(network).map(|Network(net)| net).collect())
     }
 
     pub(super) fn log(&mut self, fields: &Fields<'_>) -> Log {

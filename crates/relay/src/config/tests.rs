@@ -65,7 +65,8 @@ fn only_listeners_and_policy_are_required() {
     assert_eq!((least.dns.ttl_min, least.dns.ttl_max), (page.dns.ttl_min, page.dns.ttl_max));
     assert_eq!(least.dns.serve_stale, page.dns.serve_stale);
     assert_eq!(least.admin.unwrap().bind, page.admin.unwrap().bind);
-    assert_eq!((least.health, page.health), (None, Some("127.0.0.1:9181".parse().unwrap())));
+    assert!(least.health.is_none());
+    assert_eq!(page.health.unwrap().bind, "127.0.0.1:9181".parse().unwrap());
     assert_eq!(least.access_log.unwrap().path, None, "decisions are recorded on stdout");
     assert_eq!(page.access_log.unwrap().path.unwrap().file_name().unwrap(), "access.jsonl");
     assert!(least.threads >= 1);
@@ -78,7 +79,7 @@ fn every_value_is_taken() {
          dns: { servers: [10.0.0.2, \"[2001:db8::1]:5353\"], ttl: { min: 0s, max: 90s }, serve_stale: 0s }\n\
          limits: { connections: 9, connections_per_client: 8, undecided: 7, hello_handshake: 600, hello_raw: 700 }\n\
          timeouts: { hello: 250ms, connect: 1s, idle: 2s, half_closed: 3s }\nrefusal_alert: unrecognized_name\n\
-         access_log: { path: \"-\", format: squid, queue: 5 }\nadmin: off\nhealth: { bind: \"[::]:9181\" }\n\
+         access_log: { path: \"-\", format: squid, queue: 5 }\nadmin: off\nhealth: { bind: \"[::]:9181\", allow: [10.0.0.1, \"2001:db8::/32\"] }\n\
          log: { level: debug, format: json }\nshutdown: { lame_duck: 0s, drain: 1s }\nthreads: 3\n",
     );
     assert_eq!(&*all.listeners[0].name, "pair");
@@ -92,6 +93,8 @@ fn every_value_is_taken() {
     let log = all.access_log.unwrap();
     assert_eq!((log.path, log.format, log.queue), (None, AccessFormat::Squid, 5));
     assert!(all.admin.is_none() && all.log.json && all.log.level == tracing::Level::DEBUG);
+    let health = all.health.unwrap();
+    assert!(health.admits("10.0.0.1".parse().unwrap()) && !health.admits("10.0.0.2".parse().unwrap()));
     assert_eq!((all.threads, all.shutdown.lame_duck), (3, Duration::ZERO));
 }
 
@@ -137,6 +140,7 @@ fn sockets_that_would_take_each_others_connections() {
         ("admin: { bind: \"127.0.0.1:9180\", allow: [] }\n", "empty-list"),
         ("admin: { bind: \"127.0.0.1:9180\", allow: [10.0.0.0/33] }\n", "bad-cidr"),
         ("health: {}\n", "missing-key"),
+        ("health: { bind: \"127.0.0.1:9\", allow: [] }\n", "empty-list"),
         ("dns: { servers: [] }\n", "dns-server-count"),
         ("dns: { ttl: { min: 10s, max: 5s } }\n", "out-of-range"),
         ("timeouts: { hello: 0s }\n", "out-of-range"),
