@@ -17,8 +17,7 @@ pub fn policy(data: &[u8]) {
 
 /// A Squid list of any bytes, in a policy that accepts whatever it names.
 pub fn dstdomain(data: &[u8]) {
-    let policy =
-        "version: 1\nrules:\n  - name: list\n    hosts_files: [list]\n    acknowledge: [path_style, unknown_region]\n";
+    let policy = "version: 1\nrules:\n  - name: list\n    reason: all\n    hosts_files: [list]\n    acknowledge: [path_style, unknown_region, shared_suffix, lookalike]\n";
     check(&Everywhere { policy: policy.as_bytes(), list: data });
 }
 

@@ -14,12 +14,14 @@ pub mod fuzz;
 mod index;
 mod listing;
 mod load;
+mod lookalike;
 mod pattern;
 mod policy;
 mod rule;
 mod s3;
 pub mod sets;
 mod space;
+mod suffix;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Change, Conditions, Diff, Effect, Names, Set};

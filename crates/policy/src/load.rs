@@ -1,11 +1,14 @@
 //! From policy.yaml and the lists that it refers to, to a [`Policy`]; or every fault in them.
 
 mod buckets;
+mod claims;
 mod conditions;
+mod domains;
 mod dstdomain;
 mod include;
 mod names;
 pub(crate) mod overlap;
+mod owned;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -15,12 +18,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::document::{self, Limits, Node, Reader, Source};
+use crate::document::{self, Fields, Limits, Node, Reader, Source};
 use crate::files::{Disk, FileError, Files};
 use crate::index::{Index, Shape};
 use crate::policy::{Listed, Policy};
 use crate::rule::{Mode, OnRevoke};
 use crate::space::digest::digest;
+
+/// The keys of a policy.
+const KEYS: &[&str] = &["version", "mode", "on_revoke", "lint", "rules", "tests"];
 
 /// How many rules a policy may have.
 pub const MAX_RULES: usize = 10_000;
@@ -126,6 +132,8 @@ pub(crate) struct Builder<'a> {
     caps: Caps,
     /// What is left of [`overlap::BUDGET`].
     budget: u64,
+    /// What each rule must have, if the policy says so.
+    required: Option<Vec<owned::Needed>>,
 }
 
 impl<'a> Builder<'a> {
@@ -141,11 +149,23 @@ impl<'a> Builder<'a> {
         };
         let dir = path.parent().unwrap_or(Path::new("")).to_owned();
         let (names, read) = (HashMap::new(), vec![path.to_owned()]);
-        Self { files, dir, now, policy, read, names, sound: Vec::new(), total: 0, caps, budget: overlap::BUDGET }
+        Self {
+            files,
+            dir,
+            now,
+            policy,
+            read,
+            names,
+            sound: Vec::new(),
+            total: 0,
+            caps,
+            budget: overlap::BUDGET,
+            required: None,
+        }
     }
 
     fn document(&mut self, reader: &mut Reader<'_>, root: &Node) {
-        let Some(fields) = reader.fields(root, "the policy", &["version", "mode", "on_revoke", "rules"]) else {
+        let Some(fields) = reader.fields(root, "the policy", KEYS) else {
             return;
         };
         if let Some(node) = reader.required(&fields, "version", "the policy") {
@@ -159,7 +179,19 @@ impl<'a> Builder<'a> {
             let words = [("keep", OnRevoke::Keep), ("close", OnRevoke::Close)];
             self.policy.on_revoke = reader.one_of(node, "what happens on revocation", &words).unwrap_or_default();
         }
-        let Some(rules) = reader.required(&fields, "rules", "the policy") else { return };
+        if let Some(node) = fields.get("lint") {
+            self.lint(reader, node);
+        }
+        let claims = fields.get("tests").map(|node| Self::claims(reader, node)).unwrap_or_default();
+        self.rules(reader, &fields);
+        // Of rules with an error nothing can be claimed.
+        if reader.out.errors() == 0 {
+            claims::prove(&claims, &self.policy, reader);
+        }
+    }
+
+    fn rules(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>) {
+        let Some(rules) = reader.required(fields, "rules", "the policy") else { return };
         let Some(rules) = reader.list(rules, "a list of rules") else { return };
         for node in rules {
             let most = self.caps.rules;

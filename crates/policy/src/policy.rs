@@ -5,6 +5,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use sekisho_name::Name;
+
 use crate::index::{Index, Shape};
 use crate::rule::{Action, Decision, Mode, OnRevoke, Reason, Request, RuleId, RuleInfo, Upstream};
 
@@ -79,6 +81,14 @@ impl Policy {
     /// A rule by its id; `None` for an id of another policy.
     pub fn rule(&self, id: RuleId) -> Option<&RuleInfo> {
         self.rules.get(id.0 as usize)
+    }
+
+    /// The rules that list a name, or a pattern that covers it, whatever their other conditions; not in order, and one may
+    /// come twice.
+    pub(crate) fn covering(&self, name: &Name) -> impl Iterator<Item = RuleId> + use<'_> {
+        let all: Vec<RuleId> =
+            self.index.covering(Shape::Exact, name.as_str()).flatten().map(|&id| RuleId(id)).collect();
+        all.into_iter()
     }
 
     /// The rules in order; a rule's position is its [`RuleId`].

@@ -11,6 +11,7 @@ usage: cargo xtask <command>
   test [--long] [--only NAME]  run every suite, or those named: fmt, clippy, deny, docs, unit, e2e;
                                with --long, the long sweeps too
   regions                      take AWS's regions and the forms of S3's names over from botocore
+  suffixes                     take the Public Suffix List over from publicsuffixlist
 
 demo and test begin with setup. They make network namespaces, so they need root; but for what setup
 installs, nothing outside these namespaces is touched.";
@@ -31,6 +32,8 @@ pub(crate) enum Task {
     Test(TestOptions),
     /// Write what botocore knows of regions into the source.
     Regions,
+    /// Write the Public Suffix List into the source.
+    Suffixes,
 }
 
 /// Which tests to run.
@@ -52,6 +55,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, Stri
         "demo" => Task::Demo { shell: false },
         "test" => Task::Test(TestOptions::default()),
         "regions" => Task::Regions,
+        "suffixes" => Task::Suffixes,
         other => return Err(format!("there is no command `{other}`")),
     };
     while let Some(arg) = args.next() {
@@ -86,6 +90,7 @@ mod tests {
         assert_eq!(parsed("test -h"), Ok(Task::Help));
         assert_eq!(parsed("setup"), Ok(Task::Setup));
         assert_eq!(parsed("regions"), Ok(Task::Regions));
+        assert_eq!(parsed("suffixes"), Ok(Task::Suffixes));
         assert_eq!(parsed("demo --shell"), Ok(Task::Demo { shell: true }));
         let only = vec!["fmt".to_owned(), "e2e".to_owned()];
         assert_eq!(parsed("test --only fmt --long --only e2e"), Ok(Task::Test(TestOptions { long: true, only })));

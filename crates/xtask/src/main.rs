@@ -41,7 +41,8 @@ fn run(task: &Task) -> Result<bool> {
         Task::Setup => setup::ensure(&[Need::Demo, Need::EndToEnd, Need::Deny])?,
         Task::Demo { shell } => demo::run(*shell)?,
         Task::Test(options) => return test::run(options),
-        Task::Regions => regions::run()?,
+        Task::Regions => regions::run(&regions::REGIONS)?,
+        Task::Suffixes => regions::run(&regions::SUFFIXES)?,
     }
     Ok(true)
 }

@@ -12,6 +12,9 @@ use crate::document::{Fields, Node, Reader, Value};
 use crate::load::Builder;
 use crate::rule::{Access, Action, Protocol, Upstream, order};
 
+/// An expiry that is so near, in seconds, is spoken of.
+const SOON: i64 = 14 * 24 * 60 * 60;
+
 impl Builder<'_> {
     pub(super) fn expires(&self, reader: &mut Reader<'_>, fields: &Fields<'_>, action: Action) -> Option<i64> {
         let node = fields.get("expires")?;
@@ -30,13 +33,16 @@ impl Builder<'_> {
         } else if self.now > last {
             let fault = Diagnostic::warning("already-expired", "the rule has expired, so it allows nothing");
             reader.push(fault.help("remove the rule, or give it a later date"), node.span);
+        } else if last - self.now <= SOON {
+            let fault = Diagnostic::warning("expires-soon", "the rule expires within 14 days");
+            reader.push(fault.help("renew it with its owner, or let it go"), node.span);
         }
         Some(last)
     }
 }
 
 /// The last second in which a rule with this `expires` is valid.
-fn last_second(text: &str) -> Option<i64> {
+pub(super) fn last_second(text: &str) -> Option<i64> {
     // The parsers accept more spellings than the one that a reader is sure of.
     let form = |text: &str, form: &str| {
         text.len() == form.len()
@@ -63,10 +69,36 @@ impl Reader<'_> {
     /// Networks, sorted, merged and disjoint; a bare address is a network of one.
     pub(super) fn networks(&mut self, node: &Node, key: &str) -> Option<Box<[IpNet]>> {
         let items = self.filled(node, key, "networks like `10.20.0.0/16`")?;
-        let nets: Vec<IpNet> = items.iter().filter_map(|item| self.network(item)).collect();
+        let read: Vec<(IpNet, &Node)> = items.iter().filter_map(|item| Some((self.network(item)?, item))).collect();
+        self.warn_of_overlaps(&read);
+        let nets: Vec<IpNet> = read.iter().map(|(net, _)| *net).collect();
         let mut nets = IpNet::aggregate(&nets);
         nets.sort_by_key(|net| order(net.network()));
         Some(nets.into_boxed_slice())
+    }
+
+    /// Of two networks in one list, one within the other says nothing, or the wider one says more than was meant.
+    fn warn_of_overlaps(&mut self, nets: &[(IpNet, &Node)]) {
+        let mut sorted: Vec<_> = nets.iter().collect();
+        sorted.sort_by_key(|(net, node)| (order(net.network()), net.prefix_len(), node.span.line, node.span.column));
+        // Networks are within one another or apart, so the last one that is within no other is the only candidate.
+        let mut outer: Option<&(IpNet, &Node)> = None;
+        for item in sorted {
+            let (net, node) = item;
+            match outer {
+                Some((wide, first)) if wide.contains(net) => {
+                    let message = if wide == net {
+                        format!("`{net}` is listed twice")
+                    } else {
+                        format!("`{net}` lies within `{wide}`, which is listed too")
+                    };
+                    let fault =
+                        Diagnostic::warning("overlapping-networks", message).help("remove the one that is not meant");
+                    self.push(fault.note(format!("the other is on line {}", first.span.line)), node.span);
+                }
+                _ => outer = Some(item),
+            }
+        }
     }
 
     fn network(&mut self, node: &Node) -> Option<IpNet> {

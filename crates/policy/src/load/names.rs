@@ -96,18 +96,18 @@ impl Draft {
         let fault = website();
         let fault =
             fault.or_else(|| lint::lint(shape, name).and_then(|finding| self.found(finding, text, in_list, curt)));
-        fault.or_else(|| top_level(shape, name, text))
+        let fault = fault.or_else(|| self.shared(shape, name, text, in_list));
+        fault.or_else(|| self.lookalike(name, text, in_list))
     }
 
     fn found(&mut self, finding: Finding, text: &str, in_list: bool, curt: bool) -> Option<Diagnostic> {
-        let place = format!("the rule `{}` ({})", self.info.name, self.info.place);
-        let rule = if in_list { place.as_str() } else { "this rule" };
+        let rule = self.named(in_list);
         let accept = format!("write `acknowledge: [path_style]` in {rule}");
         let fault = match finding {
             Finding::UnknownRegion(region) => {
                 self.acknowledged.unknown_region.used = true;
                 let near = if curt { None } else { nearest(&region, regions::all()) };
-                let mut fault = unknown_region(&region, near, rule);
+                let mut fault = unknown_region(&region, near, &rule);
                 // In a list that is to work unchanged, such a line is harmless: it names nothing that exists.
                 if self.acknowledged.unknown_region.given || in_list {
                     fault.severity = Severity::Warning;
@@ -137,17 +137,4 @@ impl Draft {
         };
         Some(fault)
     }
-}
-
-/// Top-level domains in which no stranger gets a name: RFC 6761, RFC 6762 appendix G, and ICANN's `internal`.
-const PRIVATE: &[&str] =
-    &["corp", "example", "home", "internal", "intranet", "invalid", "lan", "local", "localhost", "private", "test"];
-
-/// A slip like `.org` for `.example.org` opens more than anybody means.
-fn top_level(shape: Shape, name: &str, text: &str) -> Option<Diagnostic> {
-    let wide = matches!(shape, Shape::OneLabel | Shape::Below) && !name.contains('.') && !PRIVATE.contains(&name);
-    wide.then(|| {
-        let message = format!("`{text}` covers a top-level domain, in which anybody can have a name");
-        Diagnostic::warning("top-level-pattern", message).help("list the domains that are meant")
-    })
 }

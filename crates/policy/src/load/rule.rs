@@ -34,6 +34,21 @@ pub(crate) const KEYS: &[&str] = &[
 pub(super) struct Acknowledged {
     pub(super) path_style: Acknowledgement,
     pub(super) unknown_region: Acknowledgement,
+    pub(super) shared_suffix: Acknowledgement,
+    pub(super) lookalike: Acknowledgement,
+}
+
+impl Acknowledged {
+    /// Each with its word in policy.yaml.
+    fn each(&mut self) -> [(&'static str, &mut Acknowledgement); 4] {
+        let Self { path_style, unknown_region, shared_suffix, lookalike } = self;
+        [
+            ("path_style", path_style),
+            ("unknown_region", unknown_region),
+            ("shared_suffix", shared_suffix),
+            ("lookalike", lookalike),
+        ]
+    }
 }
 
 /// Whether a rule accepts something, and whether anything in it asks for that.
@@ -91,6 +106,9 @@ impl Builder<'_> {
         if reader.out.errors() == errors {
             unneeded(reader, fields, draft.acknowledged);
             self.idle_access(reader, fields, &draft);
+        }
+        if reader.out.errors() == errors {
+            self.owned(reader, &draft);
         }
         let sound = reader.out.errors() == errors;
         if sound {
@@ -190,20 +208,23 @@ pub(super) fn acknowledged(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Ackn
     let mut all = Acknowledged::default();
     let Some(node) = fields.get("acknowledge") else { return all };
     for item in reader.list(node, "a list of what is acknowledged").unwrap_or_default() {
-        let words = [("path_style", false), ("unknown_region", true)];
-        match reader.one_of(item, "something to acknowledge", &words) {
-            Some(false) => all.path_style.given = true,
-            Some(true) => all.unknown_region.given = true,
-            None => {}
+        let words: Vec<_> = all.each().into_iter().enumerate().map(|(at, (word, _))| (word, at)).collect();
+        let found = reader.one_of(item, "something to acknowledge", &words);
+        if let Some((_, one)) = found.and_then(|at| all.each().into_iter().nth(at)) {
+            one.given = true;
         }
+    }
+    if all.shared_suffix.given && fields.get("reason").is_none() {
+        let fault = Diagnostic::error("missing-key", "a rule that acknowledges `shared_suffix` needs `reason`");
+        reader.push(fault.help("add `reason:`, so that a reviewer sees why anybody's names may be reached"), node.span);
     }
     all
 }
 
 /// An acknowledgement that nothing needs would hide the fault of the next name that is added.
-fn unneeded(reader: &mut Reader<'_>, fields: &Fields<'_>, all: Acknowledged) {
+fn unneeded(reader: &mut Reader<'_>, fields: &Fields<'_>, mut all: Acknowledged) {
     let Some(node) = fields.get("acknowledge") else { return };
-    for (word, one) in [("path_style", all.path_style), ("unknown_region", all.unknown_region)] {
+    for (word, one) in all.each() {
         if one.given && !one.used {
             let fault = Diagnostic::warning("needless-acknowledge", format!("nothing in this rule needs `{word}`"));
             reader.push(fault.help("remove it"), node.span);

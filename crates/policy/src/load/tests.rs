@@ -19,7 +19,7 @@ impl Files for Memory<'_> {
 
 /// Loads a policy of one rule with these lines, beside a list.
 fn rule(lines: &str, list: &[u8]) -> Result<Loaded, Diagnostics> {
-    let policy = format!("version: 1\nrules:\n  - name: a\n    {}\n", lines.replace('\n', "\n    "));
+    let policy = format!("version: 1\nrules:\n  - name: a\n    owner: o\n    {}\n", lines.replace('\n', "\n    "));
     let files = Memory(HashMap::from([("p.yaml", policy.as_bytes()), ("list", list)]));
     Policy::load_from(Path::new("p.yaml"), &files, NOW)
 }
@@ -88,8 +88,8 @@ fn one_wrong_character_opens_nothing() {
         ("hosts: [a.example b.example]", "bad-host"),
         ("hosts: [\"a.example,b.example\"]", "bad-host"),
         ("hosts: [a.example#, b.example]", "bad-host"),
-        ("hosts: [.org]", "top-level-pattern"),
-        ("hosts: [\"*.jp\"]", "top-level-pattern"),
+        ("hosts: [.org]", "shared-suffix"),
+        ("hosts: [\"*.jp\"]", "shared-suffix"),
         ("hosts: [\"*-123456789012-ap-northeast-1-an.example.com\"]", "bad-host"),
         ("hosts: [\"*-123456789012-ap-northeast-1-an.s3.us-east-1.amazonaws.com\"]", "bad-host"),
         ("hosts: [\"*-123456789012-x-an.s3.ap-northeast-1.amazonaws.com\"]", "bad-host"),
@@ -167,7 +167,7 @@ fn a_list_opens_no_more_than_in_squid() {
         ("-n\n", &["skipped-line"], &[]),
         (".\n", &["skipped-line"], &[]),
         ("._x.example\n", &["skipped-line"], &[]),
-        (".net\n", &["top-level-pattern"], &[".net"]),
+        (".net\n", &["shared-suffix"], &[]),
     ] {
         let (codes, names) = outcome("hosts_files: [list]", list.as_bytes());
         assert_eq!(
@@ -189,7 +189,7 @@ fn a_fault_of_a_list_points_at_its_own_word() {
 fn a_deny_rule_that_leaves_open_what_it_lists_is_an_error() {
     let policy = |deny: &str| {
         format!(
-            "version: 1\nrules:\n  - name: all\n    hosts: [.example.org]\n  - name: not that\n    action: deny\n    {deny}\n"
+            "version: 1\nlint: {{ require: [] }}\nrules:\n  - name: all\n    hosts: [.example.org]\n  - name: not that\n    action: deny\n    {deny}\n"
         )
     };
     let load = |text: &str, list: &str| {
@@ -207,7 +207,7 @@ fn a_deny_rule_that_leaves_open_what_it_lists_is_an_error() {
     let message = "`b.example.org` and 1 more of the lists never get to this rule: `all` takes it first";
     assert_eq!(found, [("host-never-matches", "warning", message)]);
     // The other way round, the narrow rule comes first and all is well.
-    let text = "version: 1\nrules:\n  - { name: a, action: deny, hosts: [secret.example.org] }\n  - { name: b, hosts: [.example.org] }\n";
+    let text = "version: 1\nlint: { require: [] }\nrules:\n  - { name: a, action: deny, hosts: [secret.example.org] }\n  - { name: b, hosts: [.example.org] }\n";
     assert!(load(text, "").is_empty());
 }
 
@@ -219,7 +219,7 @@ fn reading_stops_where_there_is_too_much() {
         fn read(&self, path: &Path, _: usize) -> Result<Vec<u8>, FileError> {
             self.0.set(self.0.get() + 1);
             Ok(if path == Path::new("p.yaml") {
-                (0..50).fold("version: 1\nrules:\n".to_owned(), |text, i| {
+                (0..50).fold("version: 1\nlint: { require: [] }\nrules:\n".to_owned(), |text, i| {
                     text + &format!("  - {{ name: r{i}, hosts_files: [l{i}, m{i}, n{i}] }}\n")
                 })
             } else {

@@ -73,3 +73,8 @@ pub(crate) fn zone_start(region: &str) -> Option<String> {
     };
     Some(format!("{area}{direction}{number}"))
 }
+
+/// The domains that names of AWS's services end with.
+pub(crate) fn domains() -> impl Iterator<Item = &'static str> {
+    PARTITIONS.iter().flat_map(|partition| [partition.suffix, partition.dualstack])
+}

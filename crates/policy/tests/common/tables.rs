@@ -7,7 +7,7 @@ pub(crate) fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
     let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
     let rows: Vec<_> =
         rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect();
-    assert!(rows.len() > 2, "{heading}");
+    assert!(rows.len() > usize::from(!heading.contains("lint")) * 2, "{heading}");
     rows
 }
 

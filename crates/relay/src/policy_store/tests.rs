@@ -21,11 +21,12 @@ struct Bench {
 
 /// A policy that allows `host` and nothing else. The cut in the middle of it would be a policy that allows it to all.
 fn allowing(host: &str) -> String {
-    format!("version: 1\nrules:\n  - name: only\n    hosts: [{host}]\n    clients: [10.0.0.0/8]\n")
+    format!("version: 1\nrules:\n  - name: only\n    owner: o\n    hosts: [{host}]\n    clients: [10.0.0.0/8]\n")
 }
 
 /// A policy whose names are in a list.
-const BY_LIST: &str = "version: 1\nrules:\n  - name: only\n    hosts_files: [list]\n    clients: [10.0.0.0/8]\n";
+const BY_LIST: &str =
+    "version: 1\nrules:\n  - name: only\n    owner: o\n    hosts_files: [list]\n    clients: [10.0.0.0/8]\n";
 
 impl Bench {
     fn new(policy: &str) -> Self {
@@ -188,7 +189,7 @@ fn a_link_to_a_file_that_is_still_written_is_not_a_whole_change() {
     symlink("next.yaml", bench.path("fresh")).unwrap();
     fs::rename(bench.path("fresh"), bench.path("policy.yaml")).unwrap();
     std::thread::sleep(Duration::from_millis(20));
-    bench.cut("next.yaml", 60);
+    bench.cut("next.yaml", 73);
     bench.waits(IN_PLACE);
     // Nor is a file that takes the place of the link.
     fs::remove_file(bench.path("policy.yaml")).unwrap();
@@ -218,7 +219,7 @@ fn a_file_that_went_missing_is_waited_for() {
 
 #[test]
 fn a_faulty_policy_leaves_the_old_one_and_says_what_is_wrong() {
-    let faulty = "version: 1\nrules:\n  - name: only\n    hosts: [\"no host\"]\n    port: 1\n";
+    let faulty = "version: 1\nrules:\n  - name: only\n    owner: o\n    hosts: [\"no host\"]\n    port: 1\n";
     let bench = Bench::new(&allowing("a.example"));
     bench.rename("policy.yaml", faulty);
     assert_eq!(bench.store.poll(), Some(ReloadResult::Failed));
@@ -325,7 +326,7 @@ fn no_reader_ever_sees_half_a_policy() {
             assert_eq!(bench.store.poll(), Some(ReloadResult::Loaded));
             match swap % 50 {
                 7 => bench.rename("policy.yaml", "version: 1\nrules: [{}]\n"),
-                17 => bench.cut("policy.yaml", 60),
+                17 => bench.cut("policy.yaml", 73),
                 _ => continue,
             }
             assert_ne!(bench.store.poll(), Some(ReloadResult::Loaded));
