@@ -200,6 +200,20 @@ fn a_bucket_has_the_names_of_its_table() {
             }
         }
     }
+    // The regions in which it exists; the legacy form is made for every region.
+    for row in &rows {
+        for region in
+            ["us-east-1", "us-west-2", "ca-west-1", "ap-northeast-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1"]
+        {
+            let named = quoted(&row[3]).iter().any(|start| region.starts_with(start.trim_end_matches('…')));
+            let exists = quoted(&row[3]).is_empty() || named != row[3].starts_with("not in ");
+            let word = quoted(&row[0])[0];
+            let codes = codes_of(&format!(
+                "protocols: [http]\n  buckets: [{{ name: aaa, region: {region}, endpoints: [{word}] }}]"
+            ));
+            assert_eq!(codes.contains("no-such-endpoint"), !exists, "{word} in {region}: {codes:?}");
+        }
+    }
     // There is no other word.
     let help =
         faults("- name: a\n  buckets: [{ name: aaa, region: us-east-1, endpoints: [xyzzy] }]\n", &BTreeMap::new());

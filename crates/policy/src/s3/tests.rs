@@ -1,4 +1,5 @@
 use super::lint::{Finding, lint};
+use super::subject::Subject;
 use super::*;
 use crate::index::Shape;
 
@@ -187,4 +188,66 @@ fn bucket_names_follow_the_grammar() {
         assert!(matches!(bucket::check(bad, region), Err(bucket::BadBucket::Grammar(_))), "{bad}");
     }
     assert_eq!(bucket::check("a.b", region), Err(bucket::BadBucket::Dotted));
+}
+
+#[test]
+fn zones_are_those_of_their_region() {
+    for (region, start) in [
+        ("ap-northeast-1", Some("apne1")),
+        ("us-east-1", Some("use1")),
+        ("us-gov-west-1", Some("usgw1")),
+        ("cn-northwest-1", Some("cnnw1")),
+        ("ca-central-1", Some("cac1")),
+        ("eusc-de-east-1", None),
+    ] {
+        assert_eq!(regions::zone_start(region).as_deref(), start, "{region}");
+    }
+    for (name, region, good) in [
+        ("b--apne1-az4--x-s3", "ap-northeast-1", true),
+        ("b--usw2-lax1-az1--x-s3", "us-west-2", true),
+        ("b--eusc1-az1--x-s3", "eusc-de-east-1", true),
+        ("b--apne1-az4--x-s3", "ap-northeast-2", false),
+        ("b--apne11-az4--x-s3", "ap-northeast-1", false),
+        ("b--az4--x-s3", "ap-northeast-1", false),
+        ("--apne1-az4--x-s3", "ap-northeast-1", false),
+        ("b--apne1-az--x-s3", "ap-northeast-1", false),
+    ] {
+        assert_eq!(Subject::directory(name, region).is_ok(), good, "{name}");
+    }
+}
+
+#[test]
+fn interface_endpoints_begin_their_names_in_one_way() {
+    for good in
+        ["vpce-0a-1b", "vpce-0a1b2c3d4e5f67890-a1b2c3d4", "vpce-0a-1b-us-west-2a", "vpce-0a-1b-us-west-2-lax-1a"]
+    {
+        assert!(subject::is_interface(good, "us-west-2"), "{good}");
+    }
+    for bad in [
+        "vpce-0a",
+        "vpce-",
+        "vpce--1b",
+        "vpce-0a-",
+        "vpce-0A-1b",
+        "vpce-0a-1b-us-west-2",
+        "vpce-0a-1b-us-east-1a",
+        "vpce-0a-1b.s3",
+        "bucket.vpce-0a-1b",
+        "0a-1b",
+    ] {
+        assert!(!subject::is_interface(bad, "us-west-2"), "{bad}");
+    }
+}
+
+#[test]
+fn no_name_that_says_no_region_is_made_for_a_partition_that_shares_its_suffix() {
+    let mut suffixes: Vec<(&str, &str)> = Vec::new();
+    for partition in PARTITIONS {
+        let shared = suffixes.iter().any(|(suffix, _)| *suffix == partition.suffix);
+        for (kind, form, tail) in partition.tails {
+            assert!(!shared || tail.contains("{region}"), "{kind:?} {form:?} of {}", partition.id);
+        }
+        suffixes.push((partition.suffix, partition.id));
+    }
+    assert!(suffixes.len() == 4);
 }
