@@ -4,6 +4,7 @@
 
 mod conditions;
 mod names;
+mod render;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,6 +1,7 @@
 //! The commands.
 
 mod check;
+mod diff;
 mod explain;
 mod export;
 mod learn;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Say which rule allows a host, or why it is refused and what to change
     Explain(explain::Arguments),
+    /// Say what a change of policy opens, shuts and alters; exit status 1 when it opens something
+    Diff(diff::Arguments),
     /// Print the built-in rule sets that a policy may include, each with its sources and date
     Rulesets(rulesets::Arguments),
     /// Print the policy as another program's rules
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => Ok(run(&config)),
         Command::Check { config, format, deny } => check::check(&config.path, format, deny.is_some()),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Diff(arguments) => diff::diff(&arguments),
         Command::Rulesets(arguments) => rulesets::rulesets(&arguments),
         Command::Export(format) => export::export(&format),
         Command::Learn(arguments) => learn::learn(&arguments),
@@ -211,6 +215,7 @@ mod tests {
             "sekisho export unbound --forward 10.0.0.2",
             "sekisho learn access.jsonl access.jsonl.1.gz - --since 2027-01-01 --policy p.yaml --refused --round /24",
             "sekisho usage access.jsonl --policy p.yaml --format json",
+            "sekisho diff old.yaml new.yaml --format markdown",
             "sekisho completions bash",
             "sekisho man",
         ] {
