@@ -251,3 +251,28 @@ fn no_name_that_says_no_region_is_made_for_a_partition_that_shares_its_suffix() 
     }
     assert!(suffixes.len() == 4);
 }
+
+/// AWS itself keeps the endpoints below which anybody's bucket is in the Public Suffix List.
+#[test]
+fn no_s3_endpoint_of_the_public_suffix_list_can_be_listed_with_or_without_a_wildcard() {
+    let mut known = 0;
+    for line in include_str!("../suffix/list.txt").lines() {
+        let Some((labels, "p")) = line.rsplit_once(' ') else { continue };
+        let name = labels.split('.').rev().collect::<Vec<_>>().join(".");
+        let aws = PARTITIONS.iter().any(|partition| at_or_below(&name, partition.suffix));
+        if !aws || !name.split('.').any(|label| label == "s3" || label.starts_with("s3-")) {
+            continue;
+        }
+        known += 1;
+        assert_eq!(lint(Shape::Exact, &name), Some(Finding::Open), "{name}");
+        for shape in [Shape::OneLabel, Shape::Below] {
+            assert!(matches!(lint(shape, &name), Some(Finding::AnyBucket(_))), "{shape:?} {name}");
+        }
+        // What is right below it is one bucket or access point, or a form that no rule can list.
+        let below = format!("abc-123456789012.{name}");
+        let pins =
+            matches!(classify(&below), Class::Pins { subject: "abc-123456789012" | "abc-123456789012.mrap", .. });
+        assert!(pins || classify(&below) == Class::Open, "{below}");
+    }
+    assert!(known > 250, "{known}");
+}
