@@ -175,3 +175,51 @@ fn the_examples_are_what_the_program_writes() {
     let squid = log(AccessFormat::Squid, 100, tell);
     assert_eq!(blocks(section(&page(), 2, "Squid's form"), ""), [squid.join("\n")]);
 }
+
+/// `learn` and `usage` read what the gate writes.
+#[test]
+fn lines_read_back_as_what_they_were_written_of() {
+    use sekisho_journal::{Event as Told, Record, Verdict as Word};
+    for verdict in Verdict::ALL {
+        let outcome = Outcome { verdict: *verdict, ..full() };
+        let lines = log(AccessFormat::Json, 100, |log| log.record(Event::Close(Box::new(outcome.clone()))));
+        let records: Vec<_> = lines.iter().map(|line| Record::parse(line.as_bytes()).expect("a record")).collect();
+        let events: Vec<_> = records.iter().map(|record| record.event).collect();
+        assert_eq!(events, [Told::Other, Told::Close, Told::Other], "start, close, stop");
+        let record = &records[1];
+        let word = match verdict {
+            Verdict::Allowed => Word::Allowed,
+            Verdict::Refused => Word::Refused,
+            Verdict::Audited => Word::Audited,
+            Verdict::Failed => Word::Failed,
+        };
+        assert_eq!(record.verdict, Some(word));
+        assert_eq!(record.time, 1_795_511_702);
+        assert_eq!((record.client, record.upstream), (Some(outcome.client_ip()), outcome.upstream.map(|up| up.ip())));
+        assert_eq!(
+            (record.host.as_deref(), Some(record.port)),
+            (outcome.host.as_ref().map(Name::as_str), outcome.port)
+        );
+        assert_eq!((record.rule.as_deref(), record.reason.as_deref()), (Some("reports"), Some("forbidden_address")));
+    }
+}
+
+#[test]
+fn each_reason_is_learned_from_or_has_a_word_on_what_to_change() {
+    use sekisho_journal::learn::{Learner, Options};
+    for reason in Reason::ALL {
+        let verdict = Verdict::of(*reason);
+        let outcome = Outcome { verdict, reason: Some(*reason), rule: None, ..full() };
+        let lines = log(AccessFormat::Json, 100, |log| log.record(Event::Close(Box::new(outcome))));
+        let mut learner = Learner::new(Options::default(), None);
+        for line in &lines {
+            learner.take(&sekisho_journal::Record::parse(line.as_bytes()).expect("a record")).expect("a good line");
+        }
+        let learned = learner.finish();
+        // Only audit mode gives this one, and never to what is refused.
+        if *reason != Reason::AuditRule {
+            let why: Vec<_> = learned.aside.iter().map(|aside| aside.why.as_str()).collect();
+            assert_eq!(why, [reason.label()]);
+        }
+    }
+}
