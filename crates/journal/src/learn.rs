@@ -153,8 +153,8 @@ impl<'p> Learner<'p> {
             Some(_) => sighting.others = true,
             None => {}
         }
-        if reason == "rule_expired" && sighting.expired.is_none() {
-            sighting.expired = record.rule.as_deref().map(Box::from);
+        if let Some(rule) = record.rule.as_deref().filter(|_| reason == "rule_expired") {
+            sighting.expired = first(sighting.expired.take(), Some(rule.into()));
         }
     }
 
@@ -197,6 +197,14 @@ impl<'p> Learner<'p> {
     /// Makes rules of what was seen.
     pub fn finish(self) -> Learned {
         fold::learned(self)
+    }
+}
+
+/// The first by name: which line came first must not matter.
+fn first(a: Option<Box<str>>, b: Option<Box<str>>) -> Option<Box<str>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 

@@ -8,7 +8,7 @@ use sekisho_name::Name;
 use sekisho_policy::{Action, Policy, Protocol, S3Name, s3_name, s3_names};
 
 use crate::learn::rules::{Learned, LearnedBucket, LearnedHost, LearnedRule, ListedPairs, SetAside, Upstreams};
-use crate::learn::{AsideKey, Learner, Options, Sighting, Target, yaml};
+use crate::learn::{AsideKey, Learner, Options, Sighting, Target, first, yaml};
 use crate::tally::Seen;
 use crate::words;
 
@@ -192,7 +192,7 @@ impl Unit {
         }
         self.private.extend(other.private);
         self.others |= other.others;
-        self.expired = self.expired.take().or(other.expired);
+        self.expired = first(self.expired.take(), other.expired);
     }
 
     fn upstream(&self) -> Upstreams {

@@ -43,6 +43,15 @@ fn a_name_without_a_region_goes_where_most_of_its_bucket_is_and_is_never_given_a
     assert!(rules.contains("    hosts:\n      - other.s3.amazonaws.com\n"), "{rules}");
 }
 
+/// Found by random logs: the rule that came first in the log was told.
+#[test]
+fn of_several_expired_rules_one_is_told_whatever_came_first() {
+    let expired =
+        |rule| Line { reason: Some("rule_expired"), rule: Some(rule), ..Line::audited("10.20.0.1", "a.example") };
+    let yaml = |rules: [&'static str; 2]| learned(&rules.map(expired), Options::default()).yaml("");
+    assert_eq!(yaml(["one", "two"]), yaml(["two", "one"]));
+}
+
 /// Found by random logs: the whole entry went aside, and only its first name was told.
 #[test]
 fn a_name_that_no_rule_may_list_takes_no_other_of_its_bucket_with_it() {
