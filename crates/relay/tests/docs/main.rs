@@ -23,4 +23,6 @@ mod page;
 #[cfg(test)]
 mod reasons;
 #[cfg(test)]
+mod recipes;
+#[cfg(test)]
 mod source;
