@@ -14,3 +14,4 @@ mod reasons;
 mod relaying;
 mod reloading;
 mod resolving;
+mod squid;

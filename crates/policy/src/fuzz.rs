@@ -7,6 +7,7 @@ use sekisho_name::Name;
 
 use crate::diagnostic::{Diagnostics, is_hidden};
 use crate::files::{FileError, Files};
+use crate::import::{self, From, ImportError};
 use crate::policy::Policy;
 use crate::rule::{Protocol, Request};
 
@@ -21,6 +22,24 @@ pub fn dstdomain(data: &[u8]) {
     check(&Everywhere { policy: policy.as_bytes(), list: data });
 }
 
+/// A file of any bytes for each importer; the lists that it may refer to are these bytes too. Whatever is made of it is a
+/// policy that `check` accepts.
+pub fn import(data: &[u8]) {
+    for from in [From::Squid, From::Hosts, From::NetworkFirewall] {
+        match import::import(from, Path::new("policy.yaml"), &Everywhere { policy: data, list: data }, NOW) {
+            Ok(made) => {
+                let loaded = Policy::parse("policy.yaml", &made.text, NOW);
+                assert!(loaded.is_ok(), "{}", made.text);
+                printable(&made.text);
+                made.notes.iter().for_each(|note| printable(note));
+            }
+            Err(error) => assert!(!matches!(error, ImportError::Unproven(_)), "{error}"),
+        }
+    }
+}
+
+const NOW: i64 = 1_795_521_600;
+
 struct Everywhere<'a> {
     policy: &'a [u8],
     list: &'a [u8],
@@ -34,7 +53,6 @@ impl Files for Everywhere<'_> {
 }
 
 fn check(files: &Everywhere<'_>) {
-    const NOW: i64 = 1_795_521_600;
     let text = match Policy::load_from(Path::new("policy.yaml"), files, NOW) {
         Ok(loaded) => {
             assert_eq!(loaded.warnings.errors(), 0);

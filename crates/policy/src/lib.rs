@@ -11,6 +11,7 @@ pub mod export;
 mod files;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod import;
 mod index;
 mod listing;
 mod load;

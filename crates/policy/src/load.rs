@@ -4,7 +4,7 @@ mod buckets;
 mod claims;
 mod conditions;
 mod domains;
-mod dstdomain;
+pub(crate) mod dstdomain;
 mod include;
 mod names;
 pub(crate) mod overlap;

@@ -4,6 +4,7 @@ mod check;
 mod diff;
 mod explain;
 mod export;
+mod import;
 mod learn;
 mod logs;
 mod rulesets;
@@ -58,6 +59,9 @@ enum Command {
     Learn(learn::Arguments),
     /// Say what a policy's rules were used for, and which were not
     Usage(usage::Arguments),
+    /// Print another program's list as a policy
+    #[command(subcommand)]
+    Import(import::Source),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -121,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Export(format) => export::export(&format),
         Command::Learn(arguments) => learn::learn(&arguments),
         Command::Usage(arguments) => usage::usage(&arguments),
+        Command::Import(source) => import::import(&source),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sekisho", &mut script);
@@ -216,6 +221,9 @@ mod tests {
             "sekisho learn access.jsonl access.jsonl.1.gz - --since 2027-01-01 --policy p.yaml --refused --round /24",
             "sekisho usage access.jsonl --policy p.yaml --format json",
             "sekisho diff old.yaml new.yaml --format markdown",
+            "sekisho import squid squid.conf",
+            "sekisho import hosts /etc/hosts --format json",
+            "sekisho import aws-network-firewall group.json",
             "sekisho completions bash",
             "sekisho man",
         ] {

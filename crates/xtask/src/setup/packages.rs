@@ -33,10 +33,12 @@ const FOR_TESTS: &[Program] = &[
     ("systemd-analyze", "systemd"),
     ("node", "nodejs"),
     ("javac", "default-jdk-headless"),
+    ("squid", "squid"),
+    ("unbound", "unbound"),
 ];
 
 /// Packages that would start a server on the host.
-const SERVICES: &[&str] = &["haproxy", "prometheus"];
+const SERVICES: &[&str] = &["haproxy", "prometheus", "squid", "unbound"];
 
 /// The packages whose programs are not on the PATH, each once.
 pub(super) fn missing(for_tests: bool) -> Vec<&'static str> {
