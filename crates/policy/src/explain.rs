@@ -1,8 +1,12 @@
 //! Why a request is decided as it is, and what nearly matched.
 
+mod edit;
 mod near;
+mod patch;
 #[cfg(test)]
 mod tests;
+
+pub use patch::Patch;
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;

@@ -26,7 +26,7 @@ mod suffix;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Change, Conditions, Diff, Effect, Names, Set};
-pub use explain::{Explanation, Match, Miss};
+pub use explain::{Explanation, Match, Miss, Patch};
 pub use files::{Disk, FileError, Files};
 pub use listing::ListedName;
 pub use load::{Loaded, MAX_LIST_BYTES, MAX_LIST_NAMES, MAX_NAMES, MAX_RULES};

@@ -38,7 +38,7 @@ fn directory() -> tempfile::TempDir {
             files += 1;
         }
     }
-    assert!(files >= 2);
+    assert!(files >= 3);
     directory
 }
 
@@ -54,7 +54,7 @@ fn the_pages_commands_print_what_it_says() {
         assert!(output.stderr.is_empty(), "{command}");
         commands += 1;
     }
-    assert!(commands >= 1);
+    assert!(commands >= 3);
 }
 
 #[test]
@@ -90,4 +90,24 @@ fn a_difference_has_its_exit_status_in_every_form() {
     let (_, _, err) = run("diff faulty.yaml missing.yaml");
     assert!(err.contains("faulty.yaml") && err.contains("missing.yaml"), "the faults of both: {err}");
     assert_eq!(run("diff old.yaml").0, 2);
+}
+
+#[test]
+fn an_edit_is_a_patch_that_patch_applies() {
+    let directory = directory();
+    let ask = || {
+        let arguments =
+            "explain reports.s3.ap-northeast-1.amazonaws.com --from 10.30.0.7 --at 2027-01-15 --no-dns --format json";
+        let output = sekisho(directory.path(), arguments);
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let refused = ask();
+    assert_eq!(refused["verdict"], "refused");
+    fs::write(directory.path().join("edit.patch"), refused["patch"]["diff"].as_str().unwrap()).unwrap();
+    let output =
+        Command::new("patch").args(["-p1", "-i", "edit.patch"]).current_dir(directory.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let allowed = ask();
+    assert_eq!(allowed["verdict"], "allowed");
+    assert!(allowed.get("patch").is_none() && allowed.get("no_patch").is_none());
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -107,6 +108,14 @@ impl Diff {
 }
 
 impl Change {
+    /// A line for each of its names under each of its conditions.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        self.names.iter().flat_map(|names| {
+            let names = with_exceptions(names, "");
+            self.when.iter().map(move |conditions| format!("{names}: {}", spoken(conditions, "")))
+        })
+    }
+
     /// The command that shows one request of it.
     fn command(&self) -> Option<String> {
         let (name, conditions) = self.witnesses().next()?;
@@ -239,7 +248,10 @@ fn spoken(conditions: &Conditions, mark: &str) -> String {
         let _ = write!(out, " and {more} more ranges of ports");
     }
     if let Some(networks) = conditions.networks() {
-        let shown: Vec<String> = first(&networks).map(|net| format!("{mark}{net}{mark}")).collect();
+        let bare = |net: &IpNet| {
+            if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
+        };
+        let shown: Vec<String> = first(&networks).map(|net| format!("{mark}{}{mark}", bare(net))).collect();
         let _ = write!(out, ", from {}", shown.join(" "));
         if let Some(more) = more(&networks) {
             let _ = write!(out, " and {more} more networks");

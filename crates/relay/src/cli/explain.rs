@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use sekisho_name::Name;
-use sekisho_policy::{Decision, Mode, Policy, Protocol, Request, Upstream};
+use sekisho_policy::{Decision, Disk, Mode, Policy, Protocol, Request, Upstream};
 use sekisho_resolve::Resolver;
 use serde::Serialize;
 
@@ -70,6 +70,12 @@ struct Answer {
     /// Why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     unresolved: Option<String>,
+    /// The shortest safe edit of the policy that allows the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<sekisho_policy::Patch>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_patch: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -105,7 +111,12 @@ pub(super) fn explain(arguments: &Arguments) -> io::Result<Done> {
     let client = arguments.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let request = Request { name: &name, client, port, protocol, now };
     let decision = policy.decide(&request);
-    let mut answer = Answer { explanation: policy.explain(&request), addresses: Vec::new(), unresolved: None };
+    let (patch, no_patch) = match Policy::patch(&settings.policy, &Disk, &request, arguments.from.is_none()) {
+        Ok(patch) => (patch, None),
+        Err(why) => (None, Some(why)),
+    };
+    let explanation = policy.explain(&request);
+    let mut answer = Answer { explanation, addresses: Vec::new(), unresolved: None, patch, no_patch };
     if arguments.from.is_none()
         && answer.explanation.near.iter().any(|miss| miss.by.iter().any(|by| by.starts_with("the client:")))
     {
@@ -141,6 +152,15 @@ fn human(answer: &Answer) -> String {
     }
     if let Some(why) = &answer.unresolved {
         let _ = writeln!(out, "\naddresses: none: {why}");
+    }
+    if let Some(sekisho_policy::Patch { about, diff, opens }) = &answer.patch {
+        let _ = write!(out, "\nshortest safe edit, {about}:\n{diff}\nit opens:\n");
+        for line in opens {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
+    if let Some(why) = &answer.no_patch {
+        let _ = writeln!(out, "\nno patch: {why}");
     }
     out
 }

@@ -30,6 +30,7 @@ const FOR_TESTS: &[Program] = &[
     ("haproxy", "haproxy"),
     ("promtool", "prometheus"),
     ("logrotate", "logrotate"),
+    ("patch", "patch"),
     ("systemd-analyze", "systemd"),
     ("node", "nodejs"),
     ("javac", "default-jdk-headless"),
