@@ -229,7 +229,12 @@ impl Diagnostics {
 
     /// Text for a person: each fault with its line underlined, and a count at the end. Empty when there is none.
     pub fn human(&self) -> String {
-        render::human(self)
+        render::human(self, render::Paint::Plain)
+    }
+
+    /// The same in a terminal's colours.
+    pub fn coloured(&self) -> String {
+        render::human(self, render::Paint::Colour)
     }
 
     /// One JSON object: `errors`, `warnings` (counts), and `diagnostics`, each flat.

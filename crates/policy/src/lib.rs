@@ -20,6 +20,7 @@ mod pattern;
 mod policy;
 mod rule;
 mod s3;
+mod schema;
 pub mod sets;
 mod space;
 mod suffix;
@@ -35,4 +36,5 @@ pub use rule::{
     Access, Action, Decision, Mode, OnRevoke, Place, Protocol, Reason, Request, RuleId, RuleInfo, Upstream,
 };
 pub use s3::read::{S3Name, s3_name, s3_names};
+pub use schema::schema;
 pub use space::{Outcome, Verdict};

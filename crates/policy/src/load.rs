@@ -25,8 +25,14 @@ use crate::policy::{Listed, Policy};
 use crate::rule::{Mode, OnRevoke};
 use crate::space::digest::digest;
 
+pub(crate) use buckets::KEYS as BUCKET_KEYS;
+pub(crate) use claims::KEYS as CLAIM_KEYS;
+pub(crate) use include::KEYS as INCLUDE_KEYS;
+pub(crate) use owned::KEYS as LINT_KEYS;
+pub(crate) use rule::KEYS as RULE_KEYS;
+
 /// The keys of a policy.
-const KEYS: &[&str] = &["version", "mode", "on_revoke", "lint", "rules", "tests"];
+pub(crate) const POLICY_KEYS: &[&str] = &["version", "mode", "on_revoke", "lint", "rules", "tests"];
 
 /// How many rules a policy may have.
 pub const MAX_RULES: usize = 10_000;
@@ -165,7 +171,7 @@ impl<'a> Builder<'a> {
     }
 
     fn document(&mut self, reader: &mut Reader<'_>, root: &Node) {
-        let Some(fields) = reader.fields(root, "the policy", KEYS) else {
+        let Some(fields) = reader.fields(root, "the policy", POLICY_KEYS) else {
             return;
         };
         if let Some(node) = reader.required(&fields, "version", "the policy") {

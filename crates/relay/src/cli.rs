@@ -8,9 +8,10 @@ mod import;
 mod learn;
 mod logs;
 mod rulesets;
+mod schema;
 mod usage;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Print the built-in rule sets that a policy may include, each with its sources and date
     Rulesets(rulesets::Arguments),
+    /// Print a JSON Schema of policy.yaml or sekisho.yaml, for editors and other programs
+    Schema(schema::Arguments),
     /// Print the policy as another program's rules
     #[command(subcommand)]
     Export(export::Format),
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Diff(arguments) => diff::diff(&arguments),
         Command::Rulesets(arguments) => rulesets::rulesets(&arguments),
+        Command::Schema(arguments) => schema::schema(&arguments),
         Command::Export(format) => export::export(&format),
         Command::Learn(arguments) => learn::learn(&arguments),
         Command::Usage(arguments) => usage::usage(&arguments),
@@ -153,7 +157,7 @@ fn run(config: &ConfigFile) -> Done {
     match app::run(&config.path) {
         Ok(()) => Done::Right,
         Err(RunError::Config(faults) | RunError::Policy(faults)) => {
-            complain(&faults.human());
+            complain(&shown(&faults, &io::stderr()));
             Done::Wrong
         }
         Err(error) => {
@@ -182,10 +186,17 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
 }
 
+/// Faults for a person: in colour on a terminal, unless <https://no-color.org> or a terminal without colours says otherwise.
+fn shown(faults: &Diagnostics, to: &impl IsTerminal) -> String {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let unable = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    if to.is_terminal() && !unwanted && !unable { faults.coloured() } else { faults.human() }
+}
+
 /// Prints faults for a person and answers whether there was an error among them.
 fn complain_of(faults: &Diagnostics) -> Done {
     if !faults.is_empty() {
-        complain(&faults.human());
+        complain(&shown(faults, &io::stderr()));
     }
     if faults.errors() > 0 { Done::Wrong } else { Done::Right }
 }
@@ -208,6 +219,8 @@ mod tests {
             "sekisho check --config sekisho.yaml --format github",
             "sekisho explain --config s.yaml a.example --from 10.0.0.1 --port 443 --at 2027-01-01 --protocol connect",
             "sekisho rulesets",
+            "sekisho schema",
+            "sekisho schema config",
             "sekisho rulesets aws:ssm --format json",
             "sekisho export endpoint-policy --policy p.yaml",
             "sekisho export bucket-policy reports --vpce vpce-0a1b2c3d --stage vpce --exempt arn:aws:iam::123456789012:root",

@@ -1,6 +1,7 @@
 //! `sekisho.yaml` to [`Settings`], or every fault in it.
 
 mod listeners;
+mod schema;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,8 @@ use sekisho_policy::document::{self, Fields, Limits, Node, Reader, Source, Span}
 use sekisho_policy::{Diagnostics, Disk};
 
 use crate::settings::{RefusalAlert, Settings};
+
+pub use schema::schema;
 
 /// The keys of each mapping of the file, by the mapping's own key; the first is the file itself. The documentation is
 /// compared with this by a test.

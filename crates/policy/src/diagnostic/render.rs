@@ -3,15 +3,52 @@
 
 use std::fmt::Write as _;
 
-use super::{Diagnostic, Diagnostics, Location};
+use super::{Diagnostic, Diagnostics, Location, Severity};
 
-pub(super) fn human(diagnostics: &Diagnostics) -> String {
+/// What a piece of the text is, and so how a terminal shows it.
+#[derive(Clone, Copy)]
+enum Piece {
+    Severity(Severity),
+    /// What is wrong.
+    Message,
+    /// Arrows, line numbers and bars.
+    Margin,
+    /// `help` and `note`.
+    Word,
+}
+
+/// How pieces are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paint {
+    /// As text alone.
+    Plain,
+    /// With a terminal's colours (ECMA-48).
+    Colour,
+}
+
+impl Paint {
+    fn piece(self, piece: Piece, text: &str) -> String {
+        let code = match piece {
+            Piece::Severity(Severity::Error) => "1;31",
+            Piece::Severity(Severity::Warning) => "1;33",
+            Piece::Message => "1",
+            Piece::Margin => "34",
+            Piece::Word => "36",
+        };
+        match self {
+            Self::Colour if !text.trim().is_empty() => format!("\x1b[{code}m{text}\x1b[0m"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
+pub(super) fn human(diagnostics: &Diagnostics, paint: Paint) -> String {
     let mut out = String::new();
     if diagnostics.is_empty() {
         return out;
     }
     for diagnostic in diagnostics {
-        one(&mut out, diagnostic);
+        one(&mut out, diagnostic, paint);
         out.push('\n');
     }
     let hidden = diagnostics.hidden();
@@ -28,27 +65,31 @@ pub(super) fn human(diagnostics: &Diagnostics) -> String {
     out
 }
 
-fn one(out: &mut String, diagnostic: &Diagnostic) {
+fn one(out: &mut String, diagnostic: &Diagnostic, paint: Paint) {
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{}[{}]: {}", diagnostic.severity.label(), diagnostic.code, visible(&diagnostic.message));
+    let what = format!("{}[{}]", diagnostic.severity.label(), diagnostic.code);
+    let what = paint.piece(Piece::Severity(diagnostic.severity), &what);
+    let _ = writeln!(out, "{what}{}", paint.piece(Piece::Message, &format!(": {}", visible(&diagnostic.message))));
     let mut margin = 1;
     if let Some(location) = &diagnostic.location {
         margin = if location.line == 0 { 1 } else { location.line.to_string().len() };
-        place(out, location, margin);
+        place(out, location, margin, (diagnostic.severity, paint));
     }
     let help = diagnostic.help.iter().map(|help| ("help", help));
     for (word, text) in help.chain(diagnostic.notes.iter().map(|note| ("note", note))) {
-        let _ = writeln!(out, "{:margin$} = {word}: {}", "", visible(text));
+        let word = paint.piece(Piece::Word, &format!("= {word}:"));
+        let _ = writeln!(out, "{:margin$} {word} {}", "", visible(text));
     }
 }
 
-fn place(out: &mut String, location: &Location, margin: usize) {
+fn place(out: &mut String, location: &Location, margin: usize, (severity, paint): (Severity, Paint)) {
+    let (arrow, bar) = (paint.piece(Piece::Margin, "-->"), paint.piece(Piece::Margin, "|"));
     let file = visible(&location.file);
     if location.line == 0 {
-        let _ = writeln!(out, "{:margin$}--> {file}", "");
+        let _ = writeln!(out, "{:margin$}{arrow} {file}", "");
         return;
     }
-    let _ = writeln!(out, "{:margin$}--> {file}:{}:{}", "", location.line, location.column);
+    let _ = writeln!(out, "{:margin$}{arrow} {file}:{}:{}", "", location.line, location.column);
     let Some(text) = &location.text else { return };
     let mut shown = String::new();
     let (mut before, mut under) = (0, 0);
@@ -68,9 +109,11 @@ fn place(out: &mut String, location: &Location, margin: usize) {
             under += width;
         }
     }
-    let _ = writeln!(out, "{:margin$} |", "");
-    let _ = writeln!(out, "{:margin$} | {}", location.line, shown.trim_end());
-    let _ = writeln!(out, "{:margin$} | {:before$}{}", "", "", "^".repeat(under.max(1)));
+    let line = paint.piece(Piece::Margin, &format!("{:margin$}", location.line));
+    let under = paint.piece(Piece::Severity(severity), &"^".repeat(under.max(1)));
+    let _ = writeln!(out, "{:margin$} {bar}", "");
+    let _ = writeln!(out, "{line} {bar} {}", shown.trim_end());
+    let _ = writeln!(out, "{:margin$} {bar} {:before$}{under}", "", "");
 }
 
 /// Text in which nothing is hidden: control characters and those that reorder or hide text become `\u{…}`.

@@ -193,3 +193,19 @@ fn sarif_names_each_code_once_and_points_at_the_characters() {
     assert!(results[3].get("locations").is_none());
     assert_eq!(Diagnostics::new().sarif()["runs"][0]["results"], serde_json::json!([]));
 }
+
+#[test]
+fn colours_change_nothing_but_the_colour() {
+    let file: Arc<str> = Arc::from("policy.yaml");
+    let mut all = Diagnostics::new();
+    let at = Location::new(&file, 7, 5, 3, "    \u{1b}[31mabc");
+    all.push(Diagnostic::error("bad-host", "\u{1b}[2J is none").at(at).help("remove it").note("it clears the screen"));
+    all.push(Diagnostic::warning("empty-list", "nothing").at(Location::file(&file)));
+    let coloured = all.coloured();
+    assert!(coloured.contains("\u{1b}[1;31merror[bad-host]\u{1b}[0m"), "{coloured}");
+    let mut plain = coloured.clone();
+    for code in ["1;31", "1;33", "1", "34", "36", "0"] {
+        plain = plain.replace(&format!("\u{1b}[{code}m"), "");
+    }
+    assert_eq!(plain, all.human(), "and nothing of the file reaches the terminal raw");
+}

@@ -13,7 +13,8 @@ use crate::s3::{Absent, Form, Kind, Place};
 
 /// Keys that say what is named; an item has one of them. The first is what an item without any is taken to lack.
 const SUBJECTS: &[&str] = &["name", "access_point", "object_lambda", "multi_region_access_point", "directory_bucket"];
-const KEYS: &[&str] = &[
+/// The keys of an item.
+pub(crate) const KEYS: &[&str] = &[
     "name",
     "access_point",
     "object_lambda",

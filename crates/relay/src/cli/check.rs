@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sekisho_policy::{Diagnostic, Diagnostics, Policy};
 
-use super::{CheckFormat, Done, print};
+use super::{CheckFormat, Done, print, shown};
 use crate::config::Config;
 use crate::settings::{Destination, Settings};
 
@@ -28,8 +28,8 @@ pub(super) fn check(path: &Path, format: CheckFormat, deny_warnings: bool) -> io
     let wrong = faults.errors() > 0 || (deny_warnings && faults.warnings() > 0);
     let text = match format {
         CheckFormat::Human if faults.is_empty() => format!("no faults\n{good}"),
-        CheckFormat::Human if faults.errors() == 0 => format!("{}{good}", faults.human()),
-        CheckFormat::Human => faults.human(),
+        CheckFormat::Human if faults.errors() == 0 => format!("{}{good}", shown(&faults, &io::stdout())),
+        CheckFormat::Human => shown(&faults, &io::stdout()),
         CheckFormat::Json => format!("{:#}\n", faults.json()),
         CheckFormat::Sarif => format!("{:#}\n", faults.sarif()),
         CheckFormat::Github => faults.github(),

@@ -148,7 +148,7 @@ fn sockets_that_would_take_each_others_connections() {
         assert_eq!(codes(&format!("{LEAST}{text}")), [code], "{text}");
     }
     let two = "listeners:\n  - { bind: \"0.0.0.0:1\", destination: redirect }\n  - { bind: \"0.0.0.0:1\", destination: redirect }\npolicy: p\n";
-    assert_eq!(codes(two), ["shared-address", "duplicate-listener"]);
+    assert_eq!(codes(two), ["duplicate-listener", "shared-address"]);
     assert_eq!(codes("listeners: []\npolicy: p\n"), ["listener-count"]);
 }
 

@@ -44,6 +44,8 @@ catalogue! {
     RELOADS = "sekisho_policy_reloads_total", COUNTER, ["result"], "Attempts to load a changed policy";
     POLICY_INFO = "sekisho_policy_info", GAUGE, ["digest"], "1, with the digest of the policy in force";
     POLICY_RULES = "sekisho_policy_rules", GAUGE, [], "Rules of the policy in force";
+    RULE_EXPIRES = "sekisho_rule_expires_timestamp_seconds", GAUGE, ["rule"],
+        "The last second in which a rule is valid, of rules that expire";
     POLICY_DIFFERS = "sekisho_policy_differs", GAUGE, [],
         "1 while the policy's files are not what is in force: written in place, or faulty";
     LOST = "sekisho_access_log_lost_total", COUNTER, [], "Access log records that could not be kept";

@@ -76,6 +76,9 @@ impl Metrics {
         out.push(family(known::RELOADS, reloads));
         out.push(family(known::POLICY_INFO, [value(known::POLICY_INFO, &[active.policy.digest()], 1.0)]));
         out.push(one(known::POLICY_RULES, number(active.policy.rules().len())));
+        let expiring = active.policy.rules().iter().filter_map(|rule| Some((&*rule.name, rule.expires?)));
+        let expiries = expiring.map(|(rule, last)| value(known::RULE_EXPIRES, &[rule], seconds(last)));
+        out.push(family(known::RULE_EXPIRES, expiries));
         out.push(one(known::POLICY_DIFFERS, flag(facts.policy.differs())));
         out.push(one(known::LOST, float(facts.lost)));
         out.push(one(known::READY, flag(facts.ready)));
@@ -187,6 +190,12 @@ fn flag(set: bool) -> f64 {
 
 fn number(count: usize) -> f64 {
     float(count as u64)
+}
+
+/// A time, exact for the next 285 million years.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus's values are floats")]
+fn seconds(unix: i64) -> f64 {
+    unix as f64
 }
 
 /// Prometheus counts in floats: exact up to 2^53.

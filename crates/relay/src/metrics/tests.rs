@@ -16,7 +16,7 @@ mod text;
 const POLICY: &str = r#"
 version: 1
 rules:
-  - { name: reports, hosts: [a.example] }
+  - { name: reports, hosts: [a.example], expires: 2100-12-31 }
   - { name: 'the "second" \ 二', hosts: [b.example] }
 "#;
 
@@ -75,6 +75,9 @@ fn every_metric_of_the_catalogue_is_there_with_its_kind_help_and_labels() {
             assert_eq!(labels, known.labels, "{}", known.name);
         }
     }
+    // Of the two rules one expires.
+    assert_eq!(scrape.family("sekisho_rule_expires_timestamp_seconds").samples.len(), 1);
+    same(scrape.value("sekisho_rule_expires_timestamp_seconds", &["reports"]), 4_133_980_799.0);
     let ours = scrape.0.iter().filter(|family| !family.name.starts_with("process_")).count();
     assert_eq!(ours, catalogue::ALL.len(), "and no other");
     for process in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {

@@ -225,7 +225,7 @@ fn a_faulty_policy_leaves_the_old_one_and_says_what_is_wrong() {
     assert_eq!(bench.store.poll(), Some(ReloadResult::Failed));
     assert!(bench.allows("a.example"));
     let fault = bench.store.fault().unwrap().summary;
-    assert!(fault.contains("policy.yaml:4: ") && fault.ends_with("(and 1 more)"), "{fault}");
+    assert!(fault.contains("policy.yaml:5: ") && fault.ends_with("(and 1 more)"), "{fault}");
     assert_eq!(bench.store.poll(), None, "it is tried once");
     assert_eq!(bench.store.fault().unwrap().summary, fault);
 
@@ -282,13 +282,19 @@ fn the_same_policy_in_other_words_is_unchanged_and_keeps_its_counters() {
         active.uses().map(|(name, used)| (name.to_owned(), of(used))).collect::<Vec<_>>()
     };
     count("only", Verdict::Allowed, 5);
-    bench.rename("policy.yaml", &format!("# the same\n{}    owner: somebody\n", allowing("A.Example")));
+    bench.rename(
+        "policy.yaml",
+        &format!("# the same\n{}", allowing("A.Example").replace("owner: o", "owner: somebody")),
+    );
     assert_eq!(bench.store.poll(), Some(ReloadResult::Unchanged));
     assert_eq!(bench.store.current().policy.rules()[0].owner.as_deref(), Some("somebody"));
     count("only", Verdict::Allowed, 7);
     count("gone", Verdict::Allowed, 1000);
 
-    bench.rename("policy.yaml", &format!("{}  - name: more\n    hosts: [b.example]\n", allowing("a.example")));
+    bench.rename(
+        "policy.yaml",
+        &format!("{}  - name: more\n    owner: o\n    hosts: [b.example]\n", allowing("a.example")),
+    );
     bench.loads();
     count("only", Verdict::Failed, 0);
     count("more", Verdict::Allowed, 1);
@@ -298,7 +304,9 @@ fn the_same_policy_in_other_words_is_unchanged_and_keeps_its_counters() {
 #[test]
 fn no_reader_ever_sees_half_a_policy() {
     let pair = |hosts: [&str; 2]| {
-        let rule = |host: &str| format!("  - name: {}\n    hosts: [{host}]\n    clients: [10.0.0.0/8]\n", &host[..1]);
+        let rule = |host: &str| {
+            format!("  - name: {}\n    owner: o\n    hosts: [{host}]\n    clients: [10.0.0.0/8]\n", &host[..1])
+        };
         format!("version: 1\nrules:\n{}{}", rule(hosts[0]), rule(hosts[1]))
     };
     let texts = [pair(["a.example", "b.example"]), pair(["c.example", "d.example"])];

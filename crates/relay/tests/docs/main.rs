@@ -25,4 +25,6 @@ mod reasons;
 #[cfg(test)]
 mod recipes;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod source;

@@ -39,10 +39,11 @@ fn a_policy_that_needs_a_list_no_more_does_not_wait_for_it() {
 
 #[test]
 fn a_directory_that_was_replaced_is_watched_from_then_on() {
-    let bench = Bench::with("version: 1\nrules:\n  - name: only\n    hosts_files: [lists/one]\n", |dir| {
-        fs::create_dir(dir.join("lists")).unwrap();
-        fs::write(dir.join("lists/one"), "a.example\n").unwrap();
-    });
+    let bench =
+        Bench::with("version: 1\nrules:\n  - name: only\n    owner: o\n    hosts_files: [lists/one]\n", |dir| {
+            fs::create_dir(dir.join("lists")).unwrap();
+            fs::write(dir.join("lists/one"), "a.example\n").unwrap();
+        });
     let replace = |text: &str| {
         fs::rename(bench.path("lists"), bench.path("old")).unwrap();
         bench.waits(MISSING);
