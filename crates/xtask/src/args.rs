@@ -5,7 +5,7 @@ pub(crate) const USAGE: &str = "\
 usage: cargo xtask <command>
 
   setup                        install what is missing: Debian packages, and under target/ a Python
-                               environment and cargo-deny
+                               environment, a few packages of npm's and cargo-deny
   demo [--shell]               see a real AWS CLI pass the gate to one bucket, and be refused another;
                                with --shell, a shell on the client's machine at the end
   test [--long] [--only NAME]  run every suite, or those named: fmt, clippy, deny, docs, unit, e2e;

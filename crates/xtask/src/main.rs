@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 fn run(task: &Task) -> Result<bool> {
     match task {
         Task::Help => println!("{}", args::USAGE),
-        Task::Setup => setup::ensure(&[Need::Demo, Need::EndToEnd, Need::Deny])?,
+        Task::Setup => setup::ensure(&[Need::Demo, Need::EndToEnd, Need::Oracles, Need::Deny])?,
         Task::Demo { shell } => demo::run(*shell)?,
         Task::Test(options) => return test::run(options),
         Task::Regions => regions::run(&regions::REGIONS)?,

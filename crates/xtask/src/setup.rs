@@ -2,6 +2,7 @@
 
 mod deny;
 mod kernel;
+mod node;
 mod packages;
 mod python;
 
@@ -21,6 +22,8 @@ pub(crate) enum Need {
     EndToEnd,
     /// The Python programs alone: awscli, boto3 and botocore's knowledge of AWS.
     Python,
+    /// What other programs know, for tests that ask them: the Python programs, and an evaluator of AWS's policies.
+    Oracles,
     /// `cargo deny`.
     Deny,
 }
@@ -45,8 +48,11 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
         python::ensure()?;
         kernel::check(end_to_end)?;
     }
-    if needs.contains(&Need::Python) {
+    if needs.contains(&Need::Python) || needs.contains(&Need::Oracles) {
         python::ensure()?;
+    }
+    if needs.contains(&Need::Oracles) {
+        node::ensure()?;
     }
     if needs.contains(&Need::Deny) {
         deny::ensure()?;

@@ -33,6 +33,7 @@ const FOR_TESTS: &[Program] = &[
     ("patch", "patch"),
     ("systemd-analyze", "systemd"),
     ("node", "nodejs"),
+    ("npm", "npm"),
     ("javac", "default-jdk-headless"),
     ("squid", "squid"),
     ("unbound", "unbound"),

@@ -60,7 +60,7 @@ pub(super) const SUITES: &[Suite] = &[
     Suite {
         name: "unit",
         about: "every crate by itself",
-        needs: Some(Need::Python),
+        needs: Some(Need::Oracles),
         steps: &[Step::Test(&["--workspace", "--exclude", "sekisho-tests"])],
     },
     Suite {

@@ -83,14 +83,10 @@ pub fn bucket_policy(policy: &Policy, scope: &Scope, wanted: &BucketPolicy) -> R
     // Negated operators hold where the key is missing: no endpoint, no address and no principal are denied too.
     let others = || {
         Condition::from([
-            ("ArnNotLike", [("aws:PrincipalArn", exempt.clone())].into()),
+            ("ArnNotLike", [("aws:PrincipalArn", exempt.clone().into())].into()),
             (
                 "BoolIfExists",
-                [
-                    ("aws:PrincipalIsAWSService", vec!["false".to_owned()]),
-                    ("aws:ViaAWSService", vec!["false".to_owned()]),
-                ]
-                .into(),
+                [("aws:PrincipalIsAWSService", "false".into()), ("aws:ViaAWSService", "false".into())].into(),
             ),
         ])
     };
@@ -101,24 +97,24 @@ pub fn bucket_policy(policy: &Policy, scope: &Scope, wanted: &BucketPolicy) -> R
         effect: "Deny",
         principal: Some("*"),
         action,
-        resource: resource.clone(),
+        resource: resource.clone().into(),
         condition,
     };
     let mut elsewhere = others();
-    elsewhere.insert("StringNotEquals", [("aws:SourceVpce", endpoints.clone())].into());
+    elsewhere.insert("StringNotEquals", [("aws:SourceVpce", endpoints.clone().into())].into());
     let sid = match &wanted.stage {
         Stage::Source(networks) => {
-            elsewhere.insert("NotIpAddress", [("aws:SourceIp", Source::sorted(networks))].into());
+            elsewhere.insert("NotIpAddress", [("aws:SourceIp", Source::sorted(networks).into())].into());
             "SekishoEndpointOrSource"
         }
         Stage::Endpoint => "SekishoEndpointOnly",
     };
-    let mut statement = vec![deny(sid, vec!["s3:*".to_owned()], elsewhere)];
+    let mut statement = vec![deny(sid, "s3:*".into(), elsewhere)];
     let missing: BTreeSet<Access> = Access::ALL.iter().copied().filter(|one| !access.contains(one)).collect();
     if !missing.is_empty() {
         let mut through = others();
-        through.insert("StringEquals", [("aws:SourceVpce", endpoints)].into());
-        statement.push(deny(&format!("SekishoNo{}", actions::title(&missing)), actions::of(&missing), through));
+        through.insert("StringEquals", [("aws:SourceVpce", endpoints.into())].into());
+        statement.push(deny(&format!("SekishoNo{}", actions::title(&missing)), actions::of(&missing).into(), through));
     }
     let id = Some(format!("sekisho-bucket-{}-{}", wanted.stage.label(), policy.digest()));
     Document { version: VERSION, id, statement }.export(LIMIT, &grants)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::export::Export;
 use crate::export::aws::grants::Grants;
@@ -12,7 +12,32 @@ use crate::export::aws::{Account, ExportError, actions};
 use crate::rule::Access;
 
 /// A `Condition` element: operator, key, values. All of it must hold; of the values of a key one must.
-pub(super) type Condition = BTreeMap<&'static str, BTreeMap<&'static str, Vec<String>>>;
+pub(super) type Condition = BTreeMap<&'static str, BTreeMap<&'static str, Values>>;
+
+/// A list, of which AWS takes one value alone as well.
+#[derive(Clone, Debug)]
+pub(super) struct Values(Vec<String>);
+
+impl From<Vec<String>> for Values {
+    fn from(values: Vec<String>) -> Self {
+        Self(values)
+    }
+}
+
+impl From<&str> for Values {
+    fn from(value: &str) -> Self {
+        Self(vec![value.to_owned()])
+    }
+}
+
+impl Serialize for Values {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0[..] {
+            [one] => serializer.serialize_str(one),
+            many => many.serialize(serializer),
+        }
+    }
+}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -21,8 +46,8 @@ pub(super) struct Statement {
     pub(super) effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) principal: Option<&'static str>,
-    pub(super) action: Vec<String>,
-    pub(super) resource: Vec<String>,
+    pub(super) action: Values,
+    pub(super) resource: Values,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) condition: Condition,
 }
@@ -143,10 +168,11 @@ pub(super) fn allow(grants: &Grants, accounts: &[Account], principal: Option<&'s
         if !owners.is_empty() {
             owners.sort_unstable();
             owners.dedup();
-            condition.entry("StringEquals").or_default().insert("aws:ResourceAccount", owners);
+            condition.entry("StringEquals").or_default().insert("aws:ResourceAccount", owners.into());
         }
-        let resource = resources.into_iter().flat_map(|resource| resource.arns(grants.partition)).collect();
-        Statement { sid, effect: "Allow", principal, action: actions::of(access), resource, condition }
+        let resource: Vec<_> = resources.into_iter().flat_map(|resource| resource.arns(grants.partition)).collect();
+        let action = actions::of(access).into();
+        Statement { sid, effect: "Allow", principal, action, resource: resource.into(), condition }
     });
     groups.collect()
 }

@@ -30,9 +30,9 @@ pub fn endpoint_policy(policy: &Policy, scope: &Scope, exempt: &[Principal]) -> 
             sid: "SekishoExempt".to_owned(),
             effect: "Allow",
             principal: Some("*"),
-            action: vec!["s3:*".to_owned()],
-            resource: vec!["*".to_owned()],
-            condition: Condition::from([("ArnEquals", [("aws:PrincipalArn", arns)].into())]),
+            action: "s3:*".into(),
+            resource: "*".into(),
+            condition: Condition::from([("ArnEquals", [("aws:PrincipalArn", arns.into())].into())]),
         });
     }
     let id = Some(format!("sekisho-endpoint-{}", policy.digest()));

@@ -23,16 +23,16 @@ pub fn identity_policy(policy: &Policy, scope: &Scope, endpoints: &[VpcEndpoint]
     let grants = grants::collect(policy, scope)?;
     let digest = policy.digest();
     let condition = Condition::from([
-        ("BoolIfExists", [("aws:ViaAWSService", vec!["false".to_owned()])].into()),
-        ("StringNotEquals", [("aws:SourceVpce", VpcEndpoint::sorted(endpoints))].into()),
+        ("BoolIfExists", [("aws:ViaAWSService", "false".into())].into()),
+        ("StringNotEquals", [("aws:SourceVpce", VpcEndpoint::sorted(endpoints).into())].into()),
     ]);
     // Identity policies have no `Id`, and a `Sid` has letters and digits only.
     let mut statement = vec![Statement {
         sid: format!("SekishoPolicy{}", digest.get(..16).unwrap_or(digest)),
         effect: "Deny",
         principal: None,
-        action: vec!["s3:*".to_owned()],
-        resource: vec!["*".to_owned()],
+        action: "s3:*".into(),
+        resource: "*".into(),
         condition,
     }];
     statement.extend(allow(&grants, &scope.accounts, None));

@@ -163,7 +163,7 @@ fn one_accounts_wildcard_is_bound_to_the_account() {
     let document = document(&endpoint_policy(&policy(rules), &scope, &[]).unwrap());
     let owners = |i: usize| document["Statement"][i]["Condition"]["StringEquals"]["aws:ResourceAccount"].clone();
     assert_eq!(document["Statement"][1]["Sid"], "SekishoReadWriteListOf123456789012");
-    assert_eq!(owners(1), serde_json::json!(["123456789012"]));
+    assert_eq!(owners(1), "123456789012");
     assert_eq!(owners(0), serde_json::json!(["111122223333", "210987654321"]));
 }
 
