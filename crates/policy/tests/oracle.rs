@@ -85,6 +85,22 @@ fn the_reference_has_what_real_clients_ask_for_and_what_the_default_lists_of_it(
 }
 
 #[test]
+fn built_in_sets_have_the_hosts_that_botocore_asks_for_in_every_region() {
+    let mut compared = BTreeMap::<String, usize>::new();
+    for line in asked("sets.py").lines() {
+        let line: Value = serde_json::from_str(line).expect(line);
+        let [set, region, host] = ["set", "region", "host"].map(|key| line[key].as_str().unwrap());
+        let rule = format!("  - include: {{ set: '{set}', region: {region}, upstream: any }}\n");
+        let policy = load(&rule).unwrap();
+        let rule = lets_through(&policy, host).unwrap_or_else(|| panic!("{set} of {region}: {host}"));
+        assert_eq!(rule, set);
+        *compared.entry(set.to_owned()).or_default() += 1;
+    }
+    println!("hosts of built-in sets that are botocore's: {compared:?}");
+    assert!(compared.len() == 6 && compared.values().all(|&regions| regions > 30), "{compared:?}");
+}
+
+#[test]
 fn the_public_suffix_list_is_that_of_the_installed_package() {
     let committed = fs::read_to_string(workspace().join("crates/policy/src/suffix/list.txt")).unwrap();
     assert!(

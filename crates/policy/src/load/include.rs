@@ -91,8 +91,9 @@ impl Builder<'_> {
             if both {
                 own.info.name = self.take_name(reader, format!("{} buckets", own.info.name).into(), node.span);
                 own.info.upstream = bucket_upstream.unwrap_or_default();
-                // What nothing needs was said for the first rule.
+                // What nothing needs, and who is missing, was said for the first rule.
                 own.acknowledged = Acknowledged::default();
+                own.second = true;
             }
             self.buckets_of(&included, &mut own);
             self.close(reader, &fields, own, errors);

@@ -68,11 +68,13 @@ pub(super) struct Draft {
     pub(super) items: Vec<(Span, String, std::ops::Range<usize>)>,
     /// Whether anything is listed at all, an empty or faulty list included.
     pub(super) names_something: bool,
+    /// Whether it is the second rule of an include, whose first has been looked at for all that both have.
+    pub(super) second: bool,
 }
 
 impl Draft {
     pub(super) fn new(info: RuleInfo, span: Span, acknowledged: Acknowledged) -> Self {
-        Self { info, span, acknowledged, listed: Vec::new(), items: Vec::new(), names_something: false }
+        Self { info, span, acknowledged, listed: Vec::new(), items: Vec::new(), names_something: false, second: false }
     }
 
     /// A draft with the same conditions, which lists nothing yet.
@@ -107,7 +109,7 @@ impl Builder<'_> {
             unneeded(reader, fields, draft.acknowledged);
             self.idle_access(reader, fields, &draft);
         }
-        if reader.out.errors() == errors {
+        if reader.out.errors() == errors && !draft.second {
             self.owned(reader, &draft);
         }
         let sound = reader.out.errors() == errors;
