@@ -37,16 +37,16 @@ type BucketKey = (Protocol, u16, &'static str, String);
 type BucketName = (Option<String>, &'static str, Unit);
 
 pub(super) fn learned(mut learner: Learner<'_>) -> Learned {
-    let (mut units, mut aside) = (Vec::new(), Vec::new());
-    let mut buckets: BTreeMap<BucketKey, Vec<BucketName>> = BTreeMap::new();
-    let mut allowed_already = 0;
     let mut seen: Vec<(Target, Sighting)> = learner.seen.drain().collect();
     seen.sort_unstable_by(|(a, _), (b, _)| {
         let key = |target: &Target| (learner.names.get(target.name), target.protocol, target.port);
         key(a).cmp(&key(b))
     });
+    let mut sorted =
+        Sorted { options: learner.options, units: Vec::new(), buckets: BTreeMap::new(), aside: Vec::new() };
+    let mut allowed_already = 0;
     for (target, sighting) in seen {
-        let Some(name) = learner.names.get(target.name).cloned() else { continue };
+        let Some(name) = learner.names.get(target.name) else { continue };
         let (mut clients, mut denied) = (BTreeMap::new(), Vec::new());
         for (&client, &seen) in &sighting.clients {
             match learner.settled(target, client) {
@@ -59,46 +59,22 @@ pub(super) fn learned(mut learner: Learner<'_>) -> Learned {
         }
         if !denied.is_empty() {
             let (why, change) = words::remedy("denied_by_rule");
-            aside.push(set_aside(Some(&name), why, change.to_owned(), &denied));
+            sorted.aside.push(set_aside(Some(name), why, change, &denied));
         }
-        if clients.is_empty() {
-            continue;
-        }
-        let unit = |what| Unit {
-            what,
-            protocol: target.protocol,
-            port: target.port,
-            names: BTreeSet::from([name.clone()]),
-            clients: clients.clone(),
-            private: sighting.private.clone(),
-            others: sighting.others,
-            expired: sighting.expired.clone(),
-        };
-        let host = |note| What::Host { name: name.clone(), note };
-        let mut no = |why, change: &str| {
-            let seen: Vec<_> = clients.values().copied().collect();
-            aside.push(set_aside(Some(&name), why, change.to_owned(), &seen));
-        };
-        match s3_name(&name) {
-            S3Name::Open => no("path_style", words::PATH_STYLE),
-            S3Name::Dotted { .. } => no("dotted_bucket", words::DOTTED),
-            S3Name::Bucket { endpoint: "website", .. } if target.protocol == Protocol::Tls => {
-                no("website", words::WEBSITE);
-            }
-            // A name that no rule may list would take the whole bucket with it.
-            S3Name::Bucket { .. } if check(&mut aside, &unit(host(None)), learner.options) => {}
-            S3Name::Bucket { bucket, region, endpoint, suffix } => {
-                let key = (target.protocol, target.port, suffix, bucket.to_owned());
-                let region = region.map(str::to_owned);
-                buckets.entry(key).or_default().push((region, endpoint, unit(host(None))));
-            }
-            S3Name::Foreign | S3Name::Pinned => units.push(unit(host(None))),
+        if !clients.is_empty() {
+            sorted.put(Unit {
+                what: What::Host { name: name.clone(), note: None },
+                protocol: target.protocol,
+                port: target.port,
+                names: BTreeSet::from([name.clone()]),
+                clients,
+                private: sighting.private,
+                others: sighting.others,
+                expired: sighting.expired,
+            });
         }
     }
-    for ((_, _, _, bucket), names) in buckets {
-        units.extend(folded(&bucket, names));
-    }
-    units.retain(|unit| !check(&mut aside, unit, learner.options));
+    let (units, mut aside) = sorted.folded();
     for (AsideKey { reason, change, name, rule }, (seen, clients)) in learner.aside {
         let host = name.and_then(|name| learner.names.get(name)).map(|name| name.as_str().to_owned());
         let (why, change, rule) = (reason.to_owned(), change.to_owned(), rule.map(String::from));
@@ -109,17 +85,78 @@ pub(super) fn learned(mut learner: Learner<'_>) -> Learned {
         b.seen.connections().cmp(&a.seen.connections()).then_with(|| key(a).cmp(&key(b)))
     });
     let listed = units.iter().flat_map(pairs).collect();
-    let taken = learner
-        .policy
-        .map_or_else(HashSet::new, |(policy, _)| policy.rules().iter().map(|rule| rule.name.to_string()).collect());
+    let there = learner.policy.map_or(&[][..], |(policy, _)| policy.rules());
+    let taken = there.iter().map(|rule| rule.name.to_string()).collect();
     let rules = grouped(units, learner.options, taken);
     let rounded = learner.options.round_v4.is_some() || learner.options.round_v6.is_some();
     Learned { rules, aside, allowed_already, beyond: learner.beyond, rounded, listed }
 }
 
-fn set_aside(name: Option<&Name>, why: &str, change: String, seen: &[Seen]) -> SetAside {
+/// Names by what they can be in a rule.
+struct Sorted {
+    options: Options,
+    units: Vec<Unit>,
+    buckets: BTreeMap<BucketKey, Vec<BucketName>>,
+    aside: Vec<SetAside>,
+}
+
+impl Sorted {
+    /// Takes one host.
+    fn put(&mut self, unit: Unit) {
+        let Some(name) = unit.names.first().cloned() else { return };
+        match s3_name(&name) {
+            S3Name::Open => self.set_aside(&unit, "path_style", words::PATH_STYLE),
+            S3Name::Dotted { .. } => self.set_aside(&unit, "dotted_bucket", words::DOTTED),
+            S3Name::Bucket { endpoint: "website", .. } if unit.protocol == Protocol::Tls => {
+                self.set_aside(&unit, "website", words::WEBSITE);
+            }
+            // Before buckets are folded: a name that no rule may list would take its whole bucket with it.
+            _ if !self.passes(&unit) => {}
+            S3Name::Bucket { bucket, region, endpoint, suffix } => {
+                let key = (unit.protocol, unit.port, suffix, bucket.to_owned());
+                self.buckets.entry(key).or_default().push((region.map(str::to_owned), endpoint, unit));
+            }
+            S3Name::Foreign | S3Name::Pinned => self.units.push(unit),
+        }
+    }
+
+    /// All that can be in a rule, buckets as such; and what cannot.
+    fn folded(mut self) -> (Vec<Unit>, Vec<SetAside>) {
+        for ((_, _, _, bucket), names) in std::mem::take(&mut self.buckets) {
+            for unit in folded(&bucket, names) {
+                if self.passes(&unit) {
+                    self.units.push(unit);
+                }
+            }
+        }
+        (self.units, self.aside)
+    }
+
+    /// Asks `check` about a rule with this one entry: what it refuses is no rule, however it came about, and goes aside.
+    fn passes(&mut self, unit: &Unit) -> bool {
+        let rules = grouped(vec![unit.copy()], self.options, HashSet::new());
+        let Err(faults) = Policy::parse("learned.yaml", &yaml::policy(&rules), 0) else { return true };
+        let (why, change) = match faults.iter().next() {
+            Some(fault) if fault.code == "unknown-region" => ("unknown_region".to_owned(), words::REGION.to_owned()),
+            Some(fault) => {
+                let help = fault.help.as_deref().map(|help| format!("; {help}")).unwrap_or_default();
+                (fault.code.replace('-', "_"), format!("{}{help}", fault.message))
+            }
+            None => <_>::default(),
+        };
+        self.set_aside(unit, &why, &change);
+        false
+    }
+
+    fn set_aside(&mut self, unit: &Unit, why: &str, change: &str) {
+        let seen: Vec<_> = unit.clients.values().copied().collect();
+        self.aside.extend(unit.names.iter().map(|name| set_aside(Some(name), why, change, &seen)));
+    }
+}
+
+fn set_aside(name: Option<&Name>, why: &str, change: &str, seen: &[Seen]) -> SetAside {
     let host = name.map(|name| name.as_str().to_owned());
-    SetAside { host, why: why.to_owned(), rule: None, change, clients: seen.len(), seen: sum(seen) }
+    SetAside { host, why: why.to_owned(), rule: None, change: change.to_owned(), clients: seen.len(), seen: sum(seen) }
 }
 
 fn sum<'s>(all: impl IntoIterator<Item = &'s Seen>) -> Seen {
@@ -195,36 +232,6 @@ impl Unit {
         self.expired = first(self.expired.take(), other.expired);
     }
 
-    fn upstream(&self) -> Upstreams {
-        if self.private.is_empty() {
-            Upstreams::Public
-        } else if self.others {
-            Upstreams::Any
-        } else {
-            Upstreams::Only(fewest(self.private.iter().map(|&address| IpNet::from(address))))
-        }
-    }
-}
-
-/// Asks `check` about a rule with this one entry: what it refuses is no rule, however it came about. `true` when the names
-/// went aside.
-fn check(aside: &mut Vec<SetAside>, unit: &Unit, options: Options) -> bool {
-    let rules = grouped(vec![unit.copy()], options, HashSet::new());
-    let Err(faults) = Policy::parse("learned.yaml", &yaml::policy(&rules), 0) else { return false };
-    let (why, change) = match faults.iter().next() {
-        Some(fault) if fault.code == "unknown-region" => ("unknown_region".to_owned(), words::REGION.to_owned()),
-        Some(fault) => {
-            let help = fault.help.as_deref().map(|help| format!("; {help}")).unwrap_or_default();
-            (fault.code.replace('-', "_"), format!("{}{help}", fault.message))
-        }
-        None => <_>::default(),
-    };
-    let seen: Vec<_> = unit.clients.values().copied().collect();
-    aside.extend(unit.names.iter().map(|name| set_aside(Some(name), &why, change.clone(), &seen)));
-    true
-}
-
-impl Unit {
     /// The same for one client: what `check` says of an entry does not depend on who may use it.
     fn copy(&self) -> Self {
         Self {
@@ -236,6 +243,16 @@ impl Unit {
             private: self.private.clone(),
             others: self.others,
             expired: None,
+        }
+    }
+
+    fn upstream(&self) -> Upstreams {
+        if self.private.is_empty() {
+            Upstreams::Public
+        } else if self.others {
+            Upstreams::Any
+        } else {
+            Upstreams::Only(fewest(self.private.iter().map(|&address| IpNet::from(address))))
         }
     }
 }
