@@ -18,7 +18,7 @@ pub(crate) fn of_aws(name: &str) -> bool {
         return false;
     }
     let labels: Vec<&str> = name.split('.').collect();
-    let whole = |label: &&str| skeleton(label).contains(LABEL);
+    let whole = |label: &&str| may_hold(label) && skeleton(label).contains(LABEL);
     let near = |label: &str| {
         // Comparing takes longer than all else, and a list may have a million names.
         let candidate = (7..=14).contains(&label.len()) && (label.contains('z') || label.contains("naws"));
@@ -32,6 +32,12 @@ pub(crate) fn of_aws(name: &str) -> bool {
     labels.iter().any(whole)
         || labels.iter().any(|label| foreign(label))
         || matches!(labels[..], [.., own, ending] if ENDINGS.contains(&ending) && near(own))
+}
+
+/// Whether a label has the letters that are in AWS's, whatever stands for them: most have not, and need no closer look.
+fn may_hold(label: &str) -> bool {
+    let has = |letters: [u8; 2]| label.bytes().any(|b| letters.contains(&b));
+    label.len() >= LABEL.len() && has(*b"z2") && has(*b"wv") && has(*b"s5") && has(*b"nn")
 }
 
 /// A label with what looks alike made equal.

@@ -1,6 +1,6 @@
 //! `tests:` of a policy: what a claim without a client or a time is held to.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+use std::fmt::Write as _;
 
 use proptest::prelude::*;
 use sekisho_name::Name;
@@ -69,11 +69,12 @@ proptest! {
         asked in prop::collection::vec(0_u32..256, 32),
     ) {
         // Networks within 10.0.0.0/24, so that they meet often.
-        let text: String = rules.iter().enumerate().map(|(i, (host, bits, allow))| {
-            let base = host >> bits << bits;
+        let mut text = String::new();
+        for (i, (host, bits, allow)) in rules.iter().enumerate() {
+            let (base, length) = (host >> bits << bits, 32 - bits);
             let action = if *allow { "allow" } else { "deny" };
-            format!("  - {{ name: r{i}, action: {action}, clients: [10.0.0.{base}/{}], hosts: [a.example] }}\n", 32 - bits)
-        }).collect();
+            let _ = writeln!(text, "  - {{ name: r{i}, action: {action}, clients: [10.0.0.{base}/{length}], hosts: [a.example] }}");
+        }
         let whole = format!("version: 1\nrules:\n{text}");
         let Ok(loaded) = Policy::parse("policy.yaml", &whole, NOW) else { return Ok(()) };
         let name = Name::parse("a.example").unwrap();
