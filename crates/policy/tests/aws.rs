@@ -26,6 +26,7 @@ fn policy() -> Policy {
 rules:
   - { name: reports, clients: [10.20.0.0/16], buckets: [{ name: reports, region: ap-northeast-1 }] }
   - { name: reference, access: [read, list], buckets: [{ name: reference-data, region: ap-northeast-1 }] }
+  - { name: not that one, action: deny, buckets: [{ name: secret-123456789012-ap-northeast-1-an, region: ap-northeast-1 }] }
   - { name: all of ours, buckets: [{ name: '*-123456789012-ap-northeast-1-an', region: ap-northeast-1 }] }
   - { name: point, access: [read], hosts: [ap-123456789012.s3-accesspoint.ap-northeast-1.amazonaws.com] }
   - { name: gone, expires: 2026-11-23, buckets: [{ name: last-year, region: ap-northeast-1 }] }
@@ -162,6 +163,7 @@ fn through_the_endpoint_only_listed_buckets_of_the_right_account_are_reached() {
     let yes = |about, request| Case { about, request, allowed: true };
     let no = |about, request| Case { about, request, allowed: false };
     let own = "x-123456789012-ap-northeast-1-an";
+    let secret = "secret-123456789012-ap-northeast-1-an";
     let point = "arn:aws:s3:ap-northeast-1:123456789012:accesspoint/ap/object/key";
     let anyones =
         with("endpoint", &endpoint_policy(&[], &[]), owned_by(THEIRS, request("GetObject", "reports/key", &through)));
@@ -202,6 +204,8 @@ fn through_the_endpoint_only_listed_buckets_of_the_right_account_are_reached() {
                 owned_by(THEIRS, ask("PutObject", &format!("evil/{own}/key"))),
             ),
         ),
+        no("nor the one that a deny rule cuts out", ask("GetObject", &format!("{secret}/key"))),
+        yes("but by who is exempted", by(BREAK_GLASS, ask("GetObject", &format!("{secret}/key")))),
         no("nor in another region", ask("PutObject", "x-123456789012-us-east-1-an/key")),
         yes("an access point is read", ask("GetObject", point)),
         no("but not written", ask("PutObject", point)),

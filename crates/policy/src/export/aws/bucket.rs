@@ -62,7 +62,7 @@ pub fn bucket_policy(policy: &Policy, scope: &Scope, wanted: &BucketPolicy) -> R
     grants.all.retain(|resource, _| resource.covers(name) || matches!(resource, Resource::Bucket(_)));
     let access: BTreeSet<Access> =
         grants.all.iter().filter(|(r, _)| r.covers(name)).flat_map(|(_, grant)| grant.access.clone()).collect();
-    if access.is_empty() {
+    if access.is_empty() || grants.cut.contains(name) {
         let names = grants.all.keys().filter_map(|resource| match resource {
             Resource::Bucket(name) => Some(name.as_str()),
             _ => None,

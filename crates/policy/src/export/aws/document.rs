@@ -144,7 +144,7 @@ fn by_rule(grants: &Grants) -> Vec<(String, usize)> {
     sizes
 }
 
-/// Allow statements for everything that is granted: one for each owner and access.
+/// Statements for everything that is granted: one for each owner and access, and a denial of what is cut out of a wildcard.
 pub(super) fn allow(grants: &Grants, accounts: &[Account], principal: Option<&'static str>) -> Vec<Statement> {
     /// What the ARNs of one statement have in common.
     type Group<'g> = (Option<&'g str>, bool, &'g BTreeSet<Access>);
@@ -174,5 +174,17 @@ pub(super) fn allow(grants: &Grants, accounts: &[Account], principal: Option<&'s
         let action = actions::of(access).into();
         Statement { sid, effect: "Allow", principal, action, resource: resource.into(), condition }
     });
-    groups.collect()
+    let mut statements: Vec<_> = groups.collect();
+    if !grants.cut.is_empty() {
+        let arns = grants.cut.iter().flat_map(|bucket| Resource::Bucket(bucket.clone()).arns(grants.partition));
+        statements.push(Statement {
+            sid: "SekishoCutOut".to_owned(),
+            effect: "Deny",
+            principal,
+            action: "s3:*".into(),
+            resource: arns.collect::<Vec<_>>().into(),
+            condition: Condition::new(),
+        });
+    }
+    statements
 }

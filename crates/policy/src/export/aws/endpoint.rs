@@ -26,6 +26,9 @@ pub fn endpoint_policy(policy: &Policy, scope: &Scope, exempt: &[Principal]) -> 
     if !exempt.is_empty() {
         let arns = Principal::all_of(exempt, grants.partition)?;
         grants.notes.push("the exempted principals reach every bucket through this endpoint".to_owned());
+        for denial in statement.iter_mut().filter(|statement| statement.effect == "Deny") {
+            denial.condition.insert("ArnNotEquals", [("aws:PrincipalArn", arns.clone().into())].into());
+        }
         statement.push(Statement {
             sid: "SekishoExempt".to_owned(),
             effect: "Allow",

@@ -7,6 +7,7 @@ use crate::document::nearest;
 use crate::export::aws::resource::{Partition, Resource, Target, spell, target};
 use crate::export::aws::words::BucketName;
 use crate::export::aws::{ExportError, Scope};
+use crate::index::Shape;
 use crate::load::overlap;
 use crate::policy::{Listed, Policy};
 use crate::rule::{Access, Action, Mode, RuleId, RuleInfo};
@@ -37,6 +38,8 @@ pub(super) struct Grant {
 pub(super) struct Grants {
     pub(super) partition: Partition,
     pub(super) all: BTreeMap<Resource, Grant>,
+    /// Buckets that deny rules cut out of one account's wildcard.
+    pub(super) cut: BTreeSet<String>,
     pub(super) notes: Vec<String>,
 }
 
@@ -58,7 +61,7 @@ pub(super) fn collect(policy: &Policy, scope: &Scope) -> Result<Grants, ExportEr
         let note = |what: &str, why: &str| format!("rule `{}`: `{what}` {why}", rule.name.escape_debug());
         match target(shape, text) {
             Target::Foreign => {}
-            _ if shut(policy, id, rule, listed) => {}
+            _ if shut(policy, id, rule, shape, text) => {}
             Target::Beyond(why) => notes.push(note(&spell(shape, text), why)),
             Target::Named { resource, partition, also } => {
                 if let Some(why) = also {
@@ -87,7 +90,34 @@ pub(super) fn collect(policy: &Policy, scope: &Scope) -> Result<Grants, ExportEr
     }
     let mut seen = BTreeSet::new();
     notes.retain(|note| seen.insert(note.clone()));
-    Ok(Grants { partition, all, notes })
+    let cut = cut_out(policy, scope, &all);
+    Ok(Grants { partition, all, cut, notes })
+}
+
+/// The buckets of an account that its wildcard covers and that deny rules before it shut, by every name that it has.
+fn cut_out(policy: &Policy, scope: &Scope, all: &BTreeMap<Resource, Grant>) -> BTreeSet<String> {
+    let denying = policy.rules.iter().zip(&policy.listed).filter(|(rule, _)| rule.action == Action::Deny);
+    let denied = denying.flat_map(|(_, listed)| listed.iter()).filter_map(|listed| {
+        let (shape, text) = policy.index.entry(listed.entry);
+        match target(shape, text) {
+            Target::Named { resource: Resource::Bucket(bucket), .. } => Some(bucket),
+            _ => None,
+        }
+    });
+    let denied: BTreeSet<String> =
+        denied.filter(|bucket| !all.contains_key(&Resource::Bucket(bucket.clone()))).collect();
+    let wild: Vec<_> = in_force(policy, scope)
+        .filter_map(|(id, rule, listed)| match policy.index.entry(listed.entry) {
+            (Shape::Ending, text) => text.split_once('.').map(|(ending, tail)| (id, rule, ending, tail)),
+            _ => None,
+        })
+        .collect();
+    let cut = |bucket: &String| {
+        let mut over = wild.iter().filter(|(_, _, ending, _)| crate::index::ending(bucket) == Some(ending)).peekable();
+        over.peek().is_some()
+            && over.all(|&(id, rule, _, tail)| shut(policy, id, rule, Shape::Exact, &format!("{bucket}.{tail}")))
+    };
+    denied.into_iter().filter(cut).collect()
 }
 
 /// What the allow rules list that are in force and in the scope.
@@ -100,8 +130,7 @@ fn in_force<'p>(policy: &'p Policy, scope: &'p Scope) -> impl Iterator<Item = (u
 }
 
 /// Whether an earlier deny rule takes the name from everybody to whom this rule would give it.
-fn shut(policy: &Policy, id: u32, rule: &RuleInfo, listed: &Listed) -> bool {
-    let (shape, text) = policy.index.entry(listed.entry);
+fn shut(policy: &Policy, id: u32, rule: &RuleInfo, shape: Shape, text: &str) -> bool {
     let earlier = policy.index.covering(shape, text).flatten().filter(|&&other| other < id);
     earlier
         .filter_map(|&other| policy.rule(RuleId(other)))
