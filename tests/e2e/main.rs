@@ -4,6 +4,7 @@ mod aws;
 mod deploy;
 mod dialling;
 mod ending;
+mod exports;
 mod lab_itself;
 mod messages;
 mod mismatch;

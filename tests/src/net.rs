@@ -1,45 +1,37 @@
 //! Packets: redirected to the gate, counted, dropped.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 
 use crate::gate::UID;
-use crate::netns::Netns;
+use crate::netns::{self, Netns};
+use crate::place;
 use crate::topology::Lab;
 
 /// The port that redirected connections arrive on.
 pub const REDIRECT_PORT: u16 = 8443;
 
-/// Rules that send connections to port 443 to the gate; removed on drop.
+/// Rules that send connections to port 443 to the gate, as `sekisho export` prints them; removed on drop.
 #[derive(Debug)]
 pub struct Redirect<'lab> {
     ns: &'lab Netns,
-    undo: &'static [&'static str],
+    undo: Vec<String>,
 }
 
 impl<'lab> Redirect<'lab> {
-    /// On the router, by nftables: whatever comes from the client's networks, IPv4 and IPv6; QUIC is rejected.
+    /// On the router, by nftables: whatever comes from the client's networks, IPv4 and IPv6; QUIC is rejected. DNS passes,
+    /// and nothing else.
     ///
     /// # Errors
     /// Fails without nft, or a kernel without its NAT.
     pub fn nftables(lab: &'lab Lab) -> Result<Self> {
-        let rules = format!(
-            "table inet sekisho {{
-                 chain to_gate {{
-                     type nat hook prerouting priority dstnat
-                     ip saddr 10.20.0.0/24 tcp dport 443 redirect to :{REDIRECT_PORT}
-                     ip6 saddr 2001:db8:20::/64 tcp dport 443 redirect to :{REDIRECT_PORT}
-                 }}
-                 chain quic {{
-                     type filter hook forward priority filter
-                     udp dport 443 reject
-                 }}
-             }}"
-        );
-        nft(&lab.gate, &lab.directory().join("redirect.nft"), &rules)?;
-        Ok(Self { ns: &lab.gate, undo: &["nft flush ruleset"] })
+        let file = exported(lab, "nftables", &["--for", "router", "--pass", "udp:53,tcp:53"])?;
+        load(&lab.gate, &["nft", "-f", &file])?;
+        let undo = "nft delete table inet sekisho_router".split(' ').map(str::to_owned).collect();
+        Ok(Self { ns: &lab.gate, undo })
     }
 
     /// The same by iptables and ip6tables.
@@ -47,14 +39,9 @@ impl<'lab> Redirect<'lab> {
     /// # Errors
     /// Fails without iptables, or a kernel without its REDIRECT target.
     pub fn iptables(lab: &'lab Lab) -> Result<Self> {
-        for (program, source) in [("iptables", "10.20.0.0/24"), ("ip6tables", "2001:db8:20::/64")] {
-            let to = REDIRECT_PORT.to_string();
-            let from = ["-t", "nat", "-A", "PREROUTING", "-s", source, "-p", "tcp", "--dport", "443"];
-            lab.gate.run(program, from.into_iter().chain(["-j", "REDIRECT", "--to-ports", &to]))?;
-            lab.gate.run(program, ["-A", "FORWARD", "-p", "udp", "--dport", "443", "-j", "REJECT"])?;
-        }
-        let undo = &["iptables -t nat -F", "iptables -F", "ip6tables -t nat -F", "ip6tables -F"];
-        Ok(Self { ns: &lab.gate, undo })
+        let file = exported(lab, "iptables", &["--for", "router", "--pass", "udp:53,tcp:53"])?;
+        load(&lab.gate, &["sh", &file, "apply"])?;
+        Ok(Self { ns: &lab.gate, undo: vec!["sh".to_owned(), file, "remove".to_owned()] })
     }
 
     /// On one host: what any user but the gate's own sends from the gate's namespace itself.
@@ -62,30 +49,40 @@ impl<'lab> Redirect<'lab> {
     /// # Errors
     /// Fails without nft, or a kernel without its NAT.
     pub fn own_output(lab: &'lab Lab) -> Result<Self> {
-        let rules = format!(
-            "table inet sekisho {{
-                 chain to_gate {{
-                     type nat hook output priority -100
-                     tcp dport 443 meta skuid != {UID} redirect to :{REDIRECT_PORT}
-                 }}
-                 chain quic {{
-                     type filter hook output priority filter
-                     udp dport 443 reject
-                 }}
-             }}"
-        );
-        nft(&lab.gate, &lab.directory().join("output.nft"), &rules)?;
-        Ok(Self { ns: &lab.gate, undo: &["nft flush ruleset"] })
+        let file = exported(lab, "nftables", &["--for", "host", "--user", &UID.to_string()])?;
+        load(&lab.gate, &["nft", "-f", &file])?;
+        let undo = "nft delete table inet sekisho_host".split(' ').map(str::to_owned).collect();
+        Ok(Self { ns: &lab.gate, undo })
     }
 }
 
 impl Drop for Redirect<'_> {
     fn drop(&mut self) {
-        for line in self.undo {
-            let mut words = line.split(' ');
-            let _ = self.ns.run(words.next().unwrap_or_default(), words);
-        }
+        let mut words = self.undo.iter().map(String::as_str);
+        let _ = self.ns.run(words.next().unwrap_or_default(), words);
     }
+}
+
+/// What `sekisho export` prints for the lab's clients, as a file in the lab's directory.
+///
+/// # Errors
+/// Fails when there is no binary, or it says no.
+pub fn exported(lab: &Lab, what: &str, arguments: &[&str]) -> Result<String> {
+    let policy = lab.directory().join("clients.yaml");
+    let rule = r#"{ name: clients, clients: [10.20.0.0/24, "2001:db8:20::/64"], hosts: [.example.net] }"#;
+    std::fs::write(&policy, format!("version: 1\nrules:\n  - {rule}\n"))?;
+    let mut command = Command::new(place::gate_binary()?);
+    let port = REDIRECT_PORT.to_string();
+    command.args(["export", what, "--gate-port", &port, "--policy"]).arg(&policy).args(arguments);
+    let file = lab.directory().join(unique(what));
+    std::fs::write(&file, netns::run(&mut command)?)?;
+    file.to_str().map(str::to_owned).context("the lab's directory has a name that is not UTF-8")
+}
+
+fn load(ns: &Netns, words: &[&str]) -> Result<()> {
+    let (program, arguments) = words.split_first().context("no command")?;
+    let loaded = ns.run(program, arguments.iter().copied());
+    loaded.context("cannot load packet rules: does the kernel have nf_tables and NAT?").map(drop)
 }
 
 /// Counts what arrives at the servers' side for one network: the witness outside the gate.
