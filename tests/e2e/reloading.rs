@@ -21,11 +21,12 @@ const TO: &str = "198.18.1.7:443";
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// Two policies that allow one host by rules of different names, and a second host to nobody of this network: its
-/// rule ends with the `clients` without which it would let anybody in.
+/// rule ends with the `clients` without which it would let anybody in. A third rule makes them mean different things: a
+/// reload that changes names only counts as one that changes nothing.
 fn policy(rule: &str) -> String {
     format!(
         "version: 1\nrules:\n  - name: {rule}\n    {UPSTREAM}\n    hosts: [{HOST}]\n  - name: other network\n    {UPSTREAM}\n    \
-         hosts: [{SECRET}]\n    clients: [10.99.0.0/16]\n"
+         hosts: [{SECRET}]\n    clients: [10.99.0.0/16]\n  - name: what tells policies apart\n    hosts: [{rule}.names.test]\n"
     )
 }
 
