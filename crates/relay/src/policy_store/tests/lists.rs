@@ -90,12 +90,18 @@ fn files_that_do_not_hold_still_are_not_read() {
         });
         let comment = format!("#{}\n", "-".repeat(1022)).repeat(1 << 10);
         File::options().append(true).open(bench.path("list")).unwrap().write_all(comment.as_bytes()).unwrap();
-        let result = bench.store.reload();
+        // A busy machine may let the writer sleep through a reading, which is then a good one.
+        let failed = (0..200).any(|_| {
+            let before = bench.store.current();
+            let failed = bench.store.reload() == ReloadResult::Failed;
+            assert!(!failed || Arc::ptr_eq(&before, &bench.store.current()), "something was loaded");
+            failed
+        });
         stop.store(true, Ordering::Relaxed);
-        assert_eq!(result, ReloadResult::Failed);
+        assert!(failed, "no reading was disturbed");
     });
     assert!(bench.store.fault().unwrap().summary.contains(UNSTEADY));
-    assert!(!bench.allows("b.example"));
     bench.waits(IN_PLACE);
-    assert_eq!(bench.store.reload(), ReloadResult::Loaded);
+    assert_ne!(bench.store.reload(), ReloadResult::Failed);
+    assert!(bench.allows("b.example"));
 }
