@@ -65,8 +65,8 @@ impl Space {
     /// What rules do on a port that all of them cover.
     fn clients(&mut self, policy: &Policy, rules: &[u32]) -> u32 {
         let mut active = BTreeSet::new();
-        // What happens at each place: rules that begin to hold, and those that end.
-        let mut events: BTreeMap<At, Vec<(u32, bool)>> = BTreeMap::from([((false, 0), Vec::new()), (V6, Vec::new())]);
+        // Rules that begin to hold (true) or end at a place; ends first, for one that ends where its own next one begins.
+        let mut events: Vec<(At, bool, u32)> = Vec::new();
         for &id in rules {
             let Some(rule) = policy.rules.get(id as usize) else { continue };
             let Some(nets) = &rule.clients else {
@@ -77,29 +77,38 @@ impl Space {
                 continue;
             };
             for (start, end) in nets.iter().filter_map(bounds) {
-                events.entry(start).or_default().push((id, true));
-                if let Some(end) = end {
-                    events.entry(end).or_default().push((id, false));
-                }
+                events.push((start, true, id));
+                events.extend(end.filter(|&(v6, at)| v6 || at < V4_END).map(|end| (end, false, id)));
             }
         }
+        events.sort_unstable();
         let mut steps: Clients = Vec::new();
-        for (at, mut changes) in events {
-            // A network that ends where the same rule's next one begins.
-            changes.sort_by_key(|&(_, begins)| begins);
-            for (id, begins) in changes {
-                if begins {
-                    active.insert(id)
-                } else {
-                    active.remove(&id)
-                };
+        let mut rest = events.as_slice();
+        for start in [(false, 0), V6] {
+            let (family, others) = rest.split_at(rest.partition_point(|(at, ..)| at.0 == start.0));
+            rest = others;
+            if start == V6 {
+                // No IPv4 network goes on here, though its last address may be the last of all.
+                active.retain(|id| policy.rules.get(*id as usize).is_some_and(|rule| rule.clients.is_none()));
             }
-            if !at.0 && at.1 >= V4_END {
-                continue;
-            }
-            let times = self.times(policy, active.iter().copied());
-            if at == V6 || steps.last().is_none_or(|(_, last)| *last != times) {
-                steps.push((at, times));
+            let first = self.times(policy, active.iter().copied());
+            steps.push((start, first));
+            for here in family.chunk_by(|(a, ..), (b, ..)| a == b) {
+                for &(_, begins, id) in here {
+                    if begins {
+                        active.insert(id)
+                    } else {
+                        active.remove(&id)
+                    };
+                }
+                let Some(&(at, ..)) = here.first() else { continue };
+                let times = self.times(policy, active.iter().copied());
+                match steps.last_mut() {
+                    // A family's first place may be where a network begins, too.
+                    Some(last) if last.0 == at => last.1 = times,
+                    Some(last) if last.1 == times => {}
+                    _ => steps.push((at, times)),
+                }
             }
         }
         self.clients.id(steps)

@@ -154,3 +154,75 @@ fn it_is_the_same_in_every_build() {
     assert_eq!(empty, "3e7fdb31862a7f755f838ce70bb5d2c87f3f086362a0b6c932e0a6e06dfdffc0");
     assert_eq!(digest(BASE), "b167b9ffd7bdd182f080ecc25ffcd2847dd75d8fe760380846ce1157e34f0deb");
 }
+
+#[test]
+fn all_clients_are_all_clients_however_they_are_written() {
+    let with = |clients: &str| digest(&format!("version: 1\nrules:\n  - {{ name: a, hosts: [a.example]{clients} }}\n"));
+    let of = |nets: &[String]| with(&format!(", clients: [{}]", nets.join(", ")));
+    let everybody = ["0.0.0.0/0".to_owned(), "'::/0'".to_owned()];
+    assert_eq!(of(&everybody), with(""));
+    assert_ne!(of(&everybody[..1]), with(""));
+    // IPv6 without the addresses that carry IPv4 ones, which no client ever has there.
+    let mapped = u128::from(std::net::Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0));
+    let others = (1..=96).map(|length| {
+        let bit = 1_u128 << (128 - length);
+        format!("'{}/{length}'", std::net::Ipv6Addr::from((mapped ^ bit) & !(bit - 1)))
+    });
+    let mut nets: Vec<String> = others.collect();
+    assert_eq!(of(&nets), of(&everybody[1..]));
+    nets.push("0.0.0.0/0".to_owned());
+    assert_eq!(of(&nets), with(""));
+    nets.remove(40);
+    assert_ne!(of(&nets), with(""));
+    let upstream = |upstream: &str| with(&format!(", upstream: {upstream}"));
+    assert_eq!(upstream("[0.0.0.0/0, '::/0']"), upstream("any"));
+    assert_ne!(upstream("[0.0.0.0/0]"), upstream("any"));
+}
+
+#[test]
+fn a_long_list_is_few_behaviours() {
+    let policy = |more: &str| {
+        let hosts: Vec<String> = (0..20_000).map(|i| format!("h{i}.example")).collect();
+        let text = format!(
+            "version: 1\nrules:\n  - {{ name: a, clients: [10.0.0.0/8], hosts: [{0}] }}\n  \
+             - {{ name: b, ports: [443, 8443], hosts: [{0}{more}] }}\n  - {{ name: c, hosts: [.example] }}\n",
+            hosts.join(", ")
+        );
+        Policy::parse("policy.yaml", &text, NOW).unwrap().policy
+    };
+    let (old, new) = (policy(""), policy(", one.test"));
+    let (mut space, mut regions) = (super::Space::default(), super::regions::Regions::new(&old));
+    for entry in 0..old.index.len() {
+        for (shape, name) in super::regions::made_by(&old.index, entry) {
+            regions.pair(&mut space, shape, name);
+        }
+    }
+    // Those of a and b and c together, of c alone, and of nothing.
+    assert_eq!(space.behaviours.all.len(), 3);
+    let diff = old.diff(&new);
+    let [change] = diff.changes.as_slice() else { panic!("{diff}") };
+    assert_eq!(change.names.len(), 1);
+    assert_eq!(change.names[0].witness, "one.test");
+    // Taken away as a whole, what c allowed besides is left: the names are one pattern's exceptions no more.
+    assert!(new.diff(&old).changes.iter().all(|change| change.effect == crate::Effect::Shuts));
+}
+
+#[test]
+fn where_no_name_is_left_the_digest_may_say_more_than_the_difference() {
+    // One label of one character fits before this domain, and one policy lists them all.
+    let domain =
+        [&"d".repeat(63), &"d".repeat(63), &"d".repeat(63), "d".repeat(59).as_str()].map(String::from).join(".");
+    assert_eq!(domain.len(), 251);
+    let all: Vec<String> = ('a'..='z').chain('0'..='9').map(|c| format!("{c}.{domain}")).collect();
+    let policy = |hosts: &str| {
+        Policy::parse("policy.yaml", &format!("version: 1\nrules:\n  - {{ name: a, hosts: [{hosts}] }}\n"), NOW)
+            .unwrap()
+            .policy
+    };
+    let (pattern, listed) = (policy(&format!("'*.{domain}'")), policy(&all.join(", ")));
+    assert!(pattern.diff(&listed).is_empty());
+    assert_ne!(pattern.digest(), listed.digest());
+    // With one of them missing, that one is the difference.
+    let diff = pattern.diff(&policy(&all[1..].join(", ")));
+    assert_eq!(diff.changes[0].names[0].witness, all[0]);
+}

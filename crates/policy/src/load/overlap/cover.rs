@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
+
 use crate::rule::{Protocol, RuleInfo, last_at};
 use crate::space::{At, address, bounds};
 
@@ -11,17 +13,13 @@ pub(super) fn by(rules: &[(u32, &RuleInfo)], later: &RuleInfo, budget: &mut u64)
     if let Some((id, _)) = rules.iter().find(|(_, rule)| alone(rule, later)) {
         return Some(vec![*id]);
     }
+    // For each client one rule must last as long as this one does.
+    let could: Vec<_> = rules.iter().copied().filter(|(_, rule)| lasts(rule, later) && touch(rule, later)).collect();
     let mut needed = BTreeSet::new();
     let mut last: Option<Vec<(u32, &RuleInfo)>> = None;
-    for (protocol, port) in ports(later) {
-        let here: Vec<_> = rules
-            .iter()
-            .copied()
-            // For each client one rule must last as long as this one does.
-            .filter(|(_, rule)| {
-                rule.protocols.contains(&protocol) && rule.admits_port(protocol, port) && lasts(rule, later)
-            })
-            .collect();
+    for port in ports(later) {
+        *budget = budget.checked_sub(could.len() as u64)?;
+        let here: Vec<_> = could.iter().copied().filter(|(_, rule)| holds(rule, port)).collect();
         // Most ports have the same rules.
         if last.as_ref().is_some_and(|last| last.iter().map(|(id, _)| id).eq(here.iter().map(|(id, _)| id))) {
             continue;
@@ -66,15 +64,18 @@ pub(crate) fn alone(earlier: &RuleInfo, later: &RuleInfo) -> bool {
 
 /// Whether there is a request, names aside, for which both hold.
 pub(super) fn meet(one: &RuleInfo, other: &RuleInfo) -> bool {
-    let clients = match (&one.clients, &other.clients) {
+    touch(one, other) && ports(one).any(|port| holds(other, port))
+}
+
+/// Whether two rules have a client in common.
+fn touch(one: &RuleInfo, other: &RuleInfo) -> bool {
+    let inside = |net: &IpNet, nets: &[IpNet]| last_at(nets, net.network()).is_some_and(|wide| wide.contains(net));
+    match (&one.clients, &other.clients) {
         (Some(one), Some(other)) => {
-            let touch =
-                |net: &_, nets: &[_]| last_at(nets, ipnet::IpNet::network(net)).is_some_and(|w| w.contains(net));
-            one.iter().any(|net| touch(net, other)) || other.iter().any(|net| touch(net, one))
+            one.iter().any(|net| inside(net, other)) || other.iter().any(|net| inside(net, one))
         }
         _ => true,
-    };
-    clients && ports(one).any(|port| holds(other, port))
+    }
 }
 
 /// Whether `earlier` is valid as long as `later` is.
