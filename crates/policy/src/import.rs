@@ -1,6 +1,6 @@
 //! Other programs' lists as a policy: YAML that `check` accepts, with what did not carry over in its comments.
 //!
-//! An import never opens more than what it was made from. What cannot be said in a policy is left out where leaving it
+//! An import never opens more than what it was made from, files that squid.conf includes aside: those it names, unread. What cannot be said in a policy is left out where leaving it
 //! out shuts something, and what `check` would refuse stands in a comment with the reason.
 
 mod draft;

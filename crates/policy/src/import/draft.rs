@@ -11,8 +11,9 @@ use crate::policy::Policy;
 
 /// Names that may stand in line. Beyond it a list belongs in a file of its own.
 const MOST: usize = 50_000;
-/// How often the result is checked again after something was taken out of it.
-const ROUNDS: usize = 40;
+/// How often the result is checked again after something was taken out of it: a check names 500 faults, and as many names
+/// as there may be can be faulty.
+const ROUNDS: usize = 120;
 
 /// A policy to be.
 #[derive(Debug, Default)]
