@@ -1,6 +1,6 @@
 //! The edits that `explain` proposes, over random policies: each applies, allows the request, and opens no other name.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "common/rules.rs"]
 mod rules;
