@@ -279,3 +279,41 @@ fn an_exported_list_is_one_that_squid_takes_and_opens_nothing_else() -> Result<(
     ensure!(!log.contains("WARNING: '") && !log.contains("ERROR"), "{log}");
     fs::metadata(&list).context("the list").map(drop)
 }
+
+/// Lines at random: what they mean together, and which of it a policy can say, is nobody's choice.
+#[test]
+fn no_configuration_at_random_lets_more_through_here_than_in_squid() -> Result<()> {
+    const ACLS: &str = "acl n1 dstdomain .x.test a.example\nacl n2 dstdomain www.example .b.example deep.x.test\n\
+                        acl n3 dstdomain .deep.x.test .partner.example a.example\nacl s1 src 10.20.0.2-10.20.0.4\n\
+                        acl s2 src 10.20.0.4/30\nacl p1 port 443 8443\nacl p2 port 80 443\nacl m1 method GET\n";
+    const WORDS: &[&str] = &["n1", "n2", "n3", "n1", "n2", "s1", "s2", "p1", "p2", "CONNECT", "m1", "all", "manager"];
+    let lab = Lab::new("squid-random")?;
+    let mut numbers = Numbers(0xacce);
+    let (mut both, mut only_squid) = (0, 0);
+    let rounds = if std::env::var_os("SEKISHO_LONG").is_some() { 200 } else { 16 };
+    for round in 0..rounds {
+        let mut rules = ACLS.to_owned();
+        for _ in 0..2 + numbers.below(6) {
+            rules += if numbers.below(5) < 3 { "http_access allow" } else { "http_access deny" };
+            for _ in 0..1 + numbers.below(3) {
+                rules += if numbers.below(4) == 0 { " !" } else { " " };
+                rules += numbers.of(WORDS);
+            }
+            rules.push('\n');
+        }
+        let path = lab.directory().join(format!("random-{round}.conf"));
+        fs::write(&path, &rules)?;
+        let policy = imported(&path)?;
+        let squid = Squid::start(&lab, &rules)?;
+        let asked = mixed(&mut numbers, 500);
+        for (asked, squid) in asked.iter().zip(squid.ask_all(&asked)?) {
+            let own = decide(&policy, asked);
+            ensure!(squid || !own, "only the policy lets through {asked:?} of\n{rules}");
+            both += usize::from(own);
+            only_squid += usize::from(squid && !own);
+        }
+    }
+    println!("{both} let through by both, {only_squid} by Squid only");
+    ensure!(both > 100, "{both} were let through by both, which shows little");
+    Ok(())
+}
