@@ -295,7 +295,7 @@ fn no_configuration_at_random_lets_more_through_here_than_in_squid() -> Result<(
         let mut rules = ACLS.to_owned();
         for _ in 0..2 + numbers.below(6) {
             rules += if numbers.below(5) < 3 { "http_access allow" } else { "http_access deny" };
-            for _ in 0..1 + numbers.below(3) {
+            for _ in 0..=numbers.below(3) {
                 rules += if numbers.below(4) == 0 { " !" } else { " " };
                 rules += numbers.of(WORDS);
             }
