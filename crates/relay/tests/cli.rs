@@ -213,3 +213,24 @@ fn output_that_nobody_reads_is_no_failure() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(status.success() && said.is_empty(), "{status}: {said}");
 }
+
+#[test]
+fn faults_are_in_colour_on_a_terminal_and_nowhere_else() {
+    let directory = directory(CONFIG.as_bytes(), POLICY.replace("hosts", "hots").as_bytes());
+    let on_a_terminal = |settings: &[(&str, &str)]| {
+        // `script` gives its command a terminal of its own.
+        let mut script = Command::new("script");
+        script.args(["-q", "-e", "-c"]).arg(format!("'{}' check", env!("CARGO_BIN_EXE_sekisho"))).arg("/dev/null");
+        script.current_dir(directory.path()).env("TERM", "xterm").env_remove("NO_COLOR").envs(settings.iter().copied());
+        let output = script.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+        out(&output)
+    };
+    let coloured = on_a_terminal(&[]);
+    assert!(coloured.contains("\u{1b}[1;31merror[unknown-key]\u{1b}[0m"), "{coloured}");
+    for settings in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let plain = on_a_terminal(&[settings]);
+        assert!(plain.contains("error[unknown-key]") && !plain.contains('\u{1b}'), "{settings:?}: {plain}");
+    }
+    assert!(!out(&sekisho(directory.path(), &["check"])).contains('\u{1b}'));
+}
