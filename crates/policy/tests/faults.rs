@@ -122,7 +122,7 @@ fn a_list_of_a_million_names_is_decided_by() {
 fn too_many_rules() {
     let rules: String = (0..=MAX_RULES).fold(String::from("version: 1\nrules:\n"), |mut text, i| {
         use std::fmt::Write as _;
-        writeln!(text, "  - {{ name: r{i}, hosts: [h{i}.example] }}").unwrap();
+        writeln!(text, "  - {{ name: r{i}, owner: o, hosts: [h{i}.example] }}").unwrap();
         text
     });
     let found = Policy::parse("policy.yaml", &rules, 0).expect_err("must be refused");
