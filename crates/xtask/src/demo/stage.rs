@@ -49,6 +49,7 @@ impl<'lab> Stage<'lab> {
             "version: 1\n\
              rules:\n  \
                - name: monthly reports\n    \
+                 owner: data-platform@example.com\n    \
                  clients: [10.20.0.0/24]\n    \
                  buckets:\n      \
                    - {{ name: {LISTED}, region: ap-northeast-1 }}\n    \
