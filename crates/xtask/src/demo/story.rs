@@ -122,7 +122,7 @@ fn the_explanation(stage: &Stage<'_>) -> Result<()> {
     let arguments = format!("explain --config sekisho.yaml {OTHER}.{DOMAIN} --from {CLIENT}");
     typed("gate", &format!("sekisho {arguments}"));
     let printed = stage.sekisho(&arguments)?;
-    output(&printed.text, 16);
+    output(&printed.text, 24);
     ensure!(printed.text.contains("no_rule"), "`sekisho explain` did not give the reason");
     Ok(())
 }
