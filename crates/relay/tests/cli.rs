@@ -50,6 +50,35 @@ fn good_files_have_no_faults_and_a_digest() {
     assert_eq!(output.status.code(), Some(0), "{}", out(&output));
     assert!(out(&output).starts_with("no faults\npolicy.yaml: 1 rules, digest "), "{}", out(&output));
     assert_eq!(err(&output), "");
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&sekisho(directory.path(), &["check", "--format", "json"]))).unwrap();
+    let digest = json["policy"]["digest"].as_str().unwrap();
+    assert!(digest.len() == 64 && out(&output).contains(digest), "{json}");
+    assert_eq!((&json["policy"]["rules"], &json["policy"]["file"]), (&1.into(), &"policy.yaml".into()));
+}
+
+#[test]
+fn neither_the_place_nor_the_language_changes_an_answer() {
+    let policy = POLICY.replace("hosts:", "expires: 2027-03-31, clients: [10.0.0.0/8], hosts:");
+    let directory = directory(CONFIG.as_bytes(), policy.as_bytes());
+    fs::write(directory.path().join("old.yaml"), POLICY).unwrap();
+    for arguments in [
+        &["check"][..],
+        &["explain", "a.example", "--from", "10.0.0.1", "--at", "2027-03-31", "--no-dns"],
+        &["explain", "a.example", "--from", "10.0.0.1", "--at", "2027-04-01", "--no-dns"],
+        &["diff", "old.yaml", "policy.yaml"],
+        &["export", "squid", "--policy", "policy.yaml", "--at", "2027-01-01"],
+        &["export", "nftables", "--for", "router", "--policy", "policy.yaml", "--clients", "10.20.0.0/16"],
+    ] {
+        let answer = |zone: &str, locale: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+            let command = command.current_dir(directory.path()).args(arguments).env("TZ", zone).env("LC_ALL", locale);
+            let output = command.output().unwrap();
+            assert!(!out(&output).is_empty(), "{arguments:?}: {}", err(&output));
+            (out(&output), err(&output), output.status.code())
+        };
+        assert_eq!(answer("Pacific/Kiritimati", "tr_TR.UTF-8"), answer("America/Los_Angeles", "C"), "{arguments:?}");
+    }
 }
 
 #[test]

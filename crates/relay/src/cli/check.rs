@@ -11,7 +11,7 @@ use crate::settings::{Destination, Settings};
 
 pub(super) fn check(path: &Path, format: CheckFormat, deny_warnings: bool) -> io::Result<Done> {
     let Config { settings, policy, mut faults } = Config::load(path);
-    let mut good = String::new();
+    let (mut good, mut report) = (String::new(), serde_json::Value::Null);
     if let Some(settings) = &settings {
         warn_of_balancers(settings, &mut faults);
     }
@@ -20,6 +20,7 @@ pub(super) fn check(path: &Path, format: CheckFormat, deny_warnings: bool) -> io
             Ok(loaded) => {
                 let (rules, digest) = (loaded.policy.rules().len(), loaded.policy.digest());
                 good = format!("{}: {rules} rules, digest {digest}\n", policy.display());
+                report = serde_json::json!({ "file": policy.display().to_string(), "rules": rules, "digest": digest });
                 faults.extend(loaded.warnings);
             }
             Err(found) => faults.extend(found),
@@ -30,12 +31,20 @@ pub(super) fn check(path: &Path, format: CheckFormat, deny_warnings: bool) -> io
         CheckFormat::Human if faults.is_empty() => format!("no faults\n{good}"),
         CheckFormat::Human if faults.errors() == 0 => format!("{}{good}", shown(&faults, &io::stdout())),
         CheckFormat::Human => shown(&faults, &io::stdout()),
-        CheckFormat::Json => format!("{:#}\n", faults.json()),
+        CheckFormat::Json => format!("{:#}\n", with_policy(faults.json(), report)),
         CheckFormat::Sarif => format!("{:#}\n", faults.sarif()),
         CheckFormat::Github => faults.github(),
     };
     print(text.as_bytes())?;
     Ok(if wrong { Done::Wrong } else { Done::Right })
+}
+
+/// The faults' report, with what the policy is where it loads: a job can compare the digest.
+fn with_policy(mut faults: serde_json::Value, policy: serde_json::Value) -> serde_json::Value {
+    if let Some(object) = faults.as_object_mut().filter(|_| !policy.is_null()) {
+        object.insert("policy".to_owned(), policy);
+    }
+    faults
 }
 
 /// A listener that is dialled itself and reads no PROXY header has one client only.

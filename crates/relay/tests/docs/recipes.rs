@@ -48,6 +48,42 @@ fn every_policy_passes_check_but_the_one_that_is_shown_to_be_wrong() {
 }
 
 #[test]
+fn the_operators_guide_shows_commands_that_run() {
+    let guide = page::read("docs/operator.md");
+    let block = blocks(&guide, "sh").into_iter().find(|block| block.contains("sekisho rulesets")).expect("the block");
+    let directory = node("version: 1\nrules: []\n");
+    let group = r#"{"RuleGroup":{"RulesSource":{"RulesSourceList":{"Targets":["a.example"],"TargetTypes":["TLS_SNI"],"GeneratedRulesType":"ALLOWLIST"}}}}"#;
+    fs::write(directory.path().join("rule-group.json"), group).expect("a file");
+    let lines: Vec<_> = block.lines().collect();
+    assert_eq!(lines.len(), 10, "{lines:?}");
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let output = run(directory.path(), &words);
+        assert!(output.status.success() && output.stdout.len() > 20, "{line}: {}", said(&output));
+    }
+}
+
+#[test]
+fn the_tutorials_workflow_is_one_that_github_takes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let workflow = blocks(&page::read("docs/tutorial.md"), "yaml");
+    let workflow = workflow.iter().find(|block| block.contains("runs-on:")).expect("a workflow");
+    let takes = |text: &str| {
+        let file = directory.path().join("policy.yaml");
+        fs::write(&file, text).expect("a file");
+        let python = page::root().join("target/venv/bin/python");
+        assert!(python.exists(), "there is no {}: run `cargo xtask setup`", python.display());
+        let schema = ["-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"];
+        let output = Command::new(python).args(schema).arg(file).output().expect("check-jsonschema");
+        (output.status.success(), said(&output))
+    };
+    let (taken, why) = takes(workflow);
+    assert!(taken, "{why}");
+    let (taken, why) = takes(&workflow.replace("runs-on:", "run-on:"));
+    assert!(!taken && why.contains("run-on"), "{why}");
+}
+
+#[test]
 fn both_languages_show_the_same_examples() {
     for (english, japanese) in PAGES {
         let (english, japanese) = (page::read(english), page::read(japanese));
