@@ -18,7 +18,7 @@ use super::check::unix_now;
 use super::{ConfigFile, Done, Format, complain, complain_of, print};
 use crate::app::resolver_settings;
 use crate::config::Config;
-use crate::guard::{Judgement, judge};
+use crate::guard::{Class, Judgement, judge};
 use crate::settings::Settings;
 
 /// How long the name servers have.
@@ -145,8 +145,13 @@ fn human(answer: &Answer) -> String {
     if !answer.addresses.is_empty() {
         out.push_str("\naddresses:\n");
         for Address { address, dialled, class } in &answer.addresses {
-            let verdict =
-                if *dialled { "may be dialled" } else { "forbidden_address: not permitted by the rule's `upstream:`" };
+            let verdict = if *dialled {
+                "may be dialled"
+            } else if *class == Class::Never.label() {
+                "forbidden_address: no `upstream:` permits it"
+            } else {
+                "forbidden_address: not permitted by the rule's `upstream:`"
+            };
             let _ = writeln!(out, "  {address}  {class}, {verdict}");
         }
     }
