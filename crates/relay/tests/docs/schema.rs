@@ -19,7 +19,17 @@ fn failing(schema: &Path, files: &[std::path::PathBuf]) -> String {
     let mut command = Command::new(python);
     let output = command.args(["-m", "check_jsonschema", "--schemafile"]).arg(schema).args(files).output();
     let output = output.expect("check-jsonschema");
-    if output.status.success() { String::new() } else { String::from_utf8_lossy(&output.stdout).into_owned() }
+    if output.status.success() {
+        return String::new();
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Python itself fails without a word on standard output when it lacks the module.
+    assert!(
+        !said.is_empty(),
+        "check-jsonschema did not run: run `cargo xtask setup`\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said
 }
 
 #[test]
