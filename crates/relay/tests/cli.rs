@@ -217,6 +217,7 @@ fn completions_and_the_manual_are_printed() {
     for (arguments, expected) in [
         (&["completions", "bash"][..], "_sekisho"),
         (&["completions", "zsh"], "#compdef sekisho"),
+        (&["completions", "fish"], "complete -c sekisho"),
         (&["man"], ".TH sekisho 1"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
@@ -243,23 +244,49 @@ fn output_that_nobody_reads_is_no_failure() {
     assert!(status.success() && said.is_empty(), "{status}: {said}");
 }
 
+/// What is seen on a terminal when a shell runs this there; `sekisho` is the program.
+fn on_a_terminal(directory: &Path, command: &str, settings: &[(&str, &str)]) -> Output {
+    let command = command.replace("sekisho", &format!("'{}'", env!("CARGO_BIN_EXE_sekisho")));
+    // `script` gives its command a terminal of its own.
+    let mut script = Command::new("script");
+    script.args(["-q", "-e", "-c"]).arg(command).arg("/dev/null");
+    script.current_dir(directory).env("TERM", "xterm").env_remove("NO_COLOR").envs(settings.iter().copied());
+    script.stdin(Stdio::null()).output().unwrap()
+}
+
 #[test]
 fn faults_are_in_colour_on_a_terminal_and_nowhere_else() {
     let directory = directory(CONFIG.as_bytes(), POLICY.replace("hosts", "hots").as_bytes());
-    let on_a_terminal = |settings: &[(&str, &str)]| {
-        // `script` gives its command a terminal of its own.
-        let mut script = Command::new("script");
-        script.args(["-q", "-e", "-c"]).arg(format!("'{}' check", env!("CARGO_BIN_EXE_sekisho"))).arg("/dev/null");
-        script.current_dir(directory.path()).env("TERM", "xterm").env_remove("NO_COLOR").envs(settings.iter().copied());
-        let output = script.stdin(Stdio::null()).output().unwrap();
+    let check = |settings: &[(&str, &str)]| {
+        let output = on_a_terminal(directory.path(), "sekisho check", settings);
         assert_eq!(output.status.code(), Some(1), "{}", err(&output));
         out(&output)
     };
-    let coloured = on_a_terminal(&[]);
+    let coloured = check(&[]);
     assert!(coloured.contains("\u{1b}[1;31merror[unknown-key]\u{1b}[0m"), "{coloured}");
     for settings in [("NO_COLOR", "1"), ("TERM", "dumb")] {
-        let plain = on_a_terminal(&[settings]);
+        let plain = check(&[settings]);
         assert!(plain.contains("error[unknown-key]") && !plain.contains('\u{1b}'), "{settings:?}: {plain}");
     }
     assert!(!out(&sekisho(directory.path(), &["check"])).contains('\u{1b}'));
+}
+
+#[test]
+fn a_long_log_has_a_progress_bar_on_a_terminal_and_nowhere_else() {
+    let directory = directory(b"", b"");
+    let line = r#"{"time":"2026-11-24T09:15:02Z","event":"close","client":"10.20.0.15:1","host":"a.example","port":443,"verdict":"audited","reason":"no_rule"}"#;
+    fs::write(directory.path().join("access.jsonl"), format!("{line}\n").repeat(20_000)).unwrap();
+    // Of a pipe nobody knows the length: what was read is drawn while it waits for the rest.
+    let pipe = "(head -n 15000 access.jsonl; sleep 1; tail -n 5000 access.jsonl) | sekisho learn - > rules.yaml";
+    for (command, bar) in [("sekisho learn access.jsonl > rules.yaml", " of 2.69 MiB ["), (pipe, " MiB, ")] {
+        let output = on_a_terminal(directory.path(), command, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", out(&output));
+        assert!(out(&output).contains(bar), "{command}: {:?}", out(&output));
+        assert!(out(&output).ends_with("\r\u{1b}[2K"), "it is wiped at the end: {:?}", out(&output));
+        assert!(!out(&output).contains("0/0"), "it has its form from the start: {:?}", out(&output));
+        let piped = on_a_terminal(directory.path(), &format!("({command}) 2>&1 | cat"), &[]);
+        assert_eq!((piped.status.code(), out(&piped)), (Some(0), String::new()), "{command}");
+        let rules = fs::read_to_string(directory.path().join("rules.yaml")).unwrap();
+        assert!(rules.contains("# 20000 connections by 1 client") && !rules.contains("MiB"), "{rules}");
+    }
 }

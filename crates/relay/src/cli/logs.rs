@@ -50,12 +50,14 @@ fn bar(logs: &[Log]) -> ProgressBar {
         }
         None => (ProgressBar::no_length(), "{spinner} {bytes}, {bytes_per_sec}"),
     };
-    bar.enable_steady_tick(Duration::from_millis(200));
     // The templates are known to be good; without one the bar is plainer.
-    match ProgressStyle::with_template(template) {
+    let bar = match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         Err(_) => bar,
-    }
+    };
+    // The first tick draws at once: the style has to be there.
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 /// A date's first second (UTC) or a full time, in Unix seconds.
