@@ -41,6 +41,8 @@ pub struct Learner<'p> {
     pairs: usize,
     seen: Map<Target, Sighting>,
     aside: Map<AsideKey, (Seen, BTreeSet<IpAddr>)>,
+    /// Every connection, whatever came of it.
+    all: Seen,
     /// Connections beyond the caps.
     beyond: u64,
 }
@@ -88,7 +90,7 @@ impl<'p> Learner<'p> {
 
     fn capped(options: Options, policy: Option<(&'p Policy, i64)>, caps: Caps) -> Self {
         let (names, seen, aside) = (Names::new(caps.names), Map::default(), Map::default());
-        Self { options, policy, caps, names, pairs: 0, seen, aside, beyond: 0 }
+        Self { options, policy, caps, names, pairs: 0, seen, aside, all: Seen::NEVER, beyond: 0 }
     }
 
     /// Takes one record.
@@ -101,7 +103,9 @@ impl<'p> Learner<'p> {
         }
         let (Some(verdict), Some(client)) = (record.verdict, record.client) else { return Ok(()) };
         let reason = record.reason.as_deref().unwrap_or_default();
-        let name = match record.host.as_deref().map(|host| self.names.id(host)).transpose()? {
+        let host = record.host.as_deref().map(|host| self.names.id(host)).transpose()?;
+        self.all.add(record);
+        let name = match host {
             Some(None) => {
                 self.beyond += u64::from(verdict != Verdict::Allowed);
                 return Ok(());

@@ -64,6 +64,8 @@ pub struct Reading {
     pub bad: BTreeMap<BadLine, BadLines>,
     /// Files that could not be read, or not to their end.
     pub unread: Vec<Unread>,
+    /// Files with lines of which none was a record: another program's log, or a packing that is not known here.
+    pub no_log: Vec<String>,
 }
 
 impl Reading {
@@ -108,7 +110,7 @@ impl Reading {
         each: &mut dyn FnMut(&Record<'_>) -> Result<(), BadLine>,
     ) -> io::Result<()> {
         let mut lines = Lines::new(source);
-        let mut number = 0_u64;
+        let (mut number, before, mut records) = (0_u64, self.lines, 0_u64);
         while let Some(line) = lines.next()? {
             number += 1;
             if number % 4096 == 1 {
@@ -143,9 +145,13 @@ impl Reading {
             if record.event == Event::Lost {
                 self.lost = self.lost.saturating_add(record.count);
             }
-            if let Err(kind) = each(&record) {
-                self.bad(kind, name, number, || "no host name".to_owned());
+            match each(&record) {
+                Ok(()) => records += 1,
+                Err(kind) => self.bad(kind, name, number, || "no host name".to_owned()),
             }
+        }
+        if records == 0 && self.lines > before {
+            self.no_log.push(visible(name));
         }
         Ok(())
     }
@@ -155,9 +161,9 @@ impl Reading {
         bad.or_insert_with(|| BadLines { count: 0, first: format!("{}:{line}", visible(name)), why: why() }).count += 1;
     }
 
-    /// Whether every file was read to its end.
+    /// Whether every file was read to its end, and every one that is not empty was a log.
     pub fn whole(&self) -> bool {
-        self.unread.is_empty()
+        self.unread.is_empty() && self.no_log.is_empty()
     }
 
     /// What a person should know about it, one line each; empty when all is well.
@@ -166,6 +172,10 @@ impl Reading {
         // Writing to a String cannot fail.
         for Unread { file, error } in &self.unread {
             let _ = writeln!(out, "error: {file}: not read to its end: {error}");
+        }
+        for file in &self.no_log {
+            let _ =
+                writeln!(out, "error: {file}: not one record in it: is it an access log of the gate's, in JSON lines?");
         }
         for (kind, BadLines { count, first, why }) in &self.bad {
             let what = match kind {

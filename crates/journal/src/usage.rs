@@ -64,11 +64,15 @@ struct Use {
 /// The answer.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The connections that were looked at. A rule that was not used was not used since the first of them.
+    /// The connections that were looked at. A rule that was not used was not used since the first of them. Without any,
+    /// nothing can be said of a rule's use, and nothing is listed.
     pub looked_at: Seen,
+    /// From when on, RFC 3339, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// Connections that were not looked at whole because a cap on names or clients was reached.
     pub beyond: u64,
-    /// Every rule, in the policy's order.
+    /// Every rule, in the policy's order; none when no connection was looked at.
     pub rules: Vec<RuleUse>,
     /// Patterns that could be a few names, or nothing.
     pub patterns: Vec<PatternUse>,
@@ -202,6 +206,12 @@ impl<'p> Usage<'p> {
 
     /// The report as of `now`, Unix seconds.
     pub fn finish(self, now: i64) -> Report {
+        let (looked_at, beyond, since) = (self.all, self.beyond, self.options.since.map(rfc3339));
+        if !looked_at.ever() {
+            // To list every rule as unused would be to advise that it be retired.
+            let (rules, patterns, expiring, refused) = Default::default();
+            return Report { looked_at, since, beyond, rules, patterns, expiring, refused, refused_more: 0 };
+        }
         let mut names: Vec<usize> = vec![0; self.rules.len()];
         // Of each pattern the names, one more than few at the most.
         let mut matched: BTreeMap<(RuleId, String), Vec<&str>> = BTreeMap::new();
@@ -253,8 +263,7 @@ impl<'p> Usage<'p> {
         expiring.sort_by_key(|(last, _)| *last);
         let (refused, refused_more) = self.top();
         let expiring = expiring.into_iter().map(|(_, one)| one).collect();
-        let (looked_at, beyond) = (self.all, self.beyond);
-        Report { looked_at, beyond, rules, patterns, expiring, refused, refused_more }
+        Report { looked_at, since, beyond, rules, patterns, expiring, refused, refused_more }
     }
 
     /// The most frequent refusals, and how many connections the others were.

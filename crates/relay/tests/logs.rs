@@ -94,6 +94,47 @@ fn what_is_incomplete_is_1_and_says_so() {
 }
 
 #[test]
+fn without_a_connection_nothing_is_said_of_use() {
+    let squid = "1763975702.481     12 10.20.0.15 TCP_TUNNEL/200 5120 CONNECT a.example:443 - HIER_DIRECT/10.0.0.1 -\n";
+    let started = "{\"time\":\"2026-11-24T09:15:02Z\",\"event\":\"start\"}\n";
+    let directory = directory(&[
+        ("access.jsonl", &format!("{LINE}\n")),
+        ("empty", ""),
+        ("started", started),
+        ("squid", squid),
+        ("policy.yaml", POLICY),
+    ]);
+    for (log, since, code) in [
+        ("access.jsonl --since 2026-11-25", " since 2026-11-25T00:00:00Z", 0),
+        ("empty", "", 0),
+        ("started", "", 0),
+        ("squid", "", 1),
+        ("empty squid", "", 1),
+    ] {
+        let usage = sekisho(directory.path(), &format!("usage --policy policy.yaml {log}"), "");
+        assert_eq!(out(&usage), format!("no connection in the logs{since}: nothing can be said of use\n"));
+        let learned = sekisho(directory.path(), &format!("learn {log}"), "");
+        let said = format!("# No connection in the logs{since}: nothing can be said of what clients ask for.\n");
+        assert!(out(&learned).contains(&said) && out(&learned).ends_with("\nrules: []\n"), "{}", out(&learned));
+        assert_eq!(out(&learned).contains("INCOMPLETE"), code == 1, "{}", out(&learned));
+        let json = sekisho(directory.path(), &format!("usage --policy policy.yaml --format json {log}"), "");
+        let value: serde_json::Value = serde_json::from_str(&out(&json)).unwrap();
+        for list in ["rules", "patterns", "expiring", "refused"] {
+            assert_eq!(value["usage"][list], serde_json::json!([]), "{log}: {list}");
+        }
+        assert_eq!(value["usage"]["looked_at"], serde_json::json!({ "connections": 0 }));
+        for output in [usage, learned, json] {
+            assert_eq!(output.status.code(), Some(code), "{log}");
+            assert_eq!(err(&output).starts_with("error: squid: not one record in it: "), code == 1, "{}", err(&output));
+        }
+    }
+    // Beside a log that is one, the rest is there all the same; but it is not the whole.
+    let both = sekisho(directory.path(), "usage --policy policy.yaml access.jsonl squid", "");
+    assert_eq!(both.status.code(), Some(1));
+    assert!(out(&both).starts_with("1 connection, ") && err(&both).starts_with("error: squid: "), "{}", err(&both));
+}
+
+#[test]
 fn a_faulty_policy_is_1_and_bad_usage_2() {
     let directory = directory(&[("access.jsonl", LINE), ("policy.yaml", "version: 2\nrules: []\n")]);
     for (arguments, code) in [

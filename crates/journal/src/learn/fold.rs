@@ -89,7 +89,7 @@ pub(super) fn learned(mut learner: Learner<'_>) -> Learned {
     let taken = there.iter().map(|rule| rule.name.to_string()).collect();
     let rules = grouped(units, learner.options, taken);
     let rounded = learner.options.round_v4.is_some() || learner.options.round_v6.is_some();
-    Learned { rules, aside, allowed_already, beyond: learner.beyond, rounded, listed }
+    Learned { looked_at: learner.all, rules, aside, allowed_already, beyond: learner.beyond, rounded, listed }
 }
 
 /// Names by what they can be in a rule.

@@ -13,6 +13,9 @@ use crate::tally::Seen;
 /// Rules to review.
 #[derive(Debug, Serialize)]
 pub struct Learned {
+    /// The connections that were looked at, those that were simply allowed included. Without any, that there are no rules
+    /// says nothing.
+    pub looked_at: Seen,
     /// In the order of what they list first.
     pub rules: Vec<LearnedRule>,
     /// What no rule lists, most often asked for first.

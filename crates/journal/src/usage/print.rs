@@ -9,6 +9,10 @@ use crate::usage::{Expiring, PatternUse, Refusal, Report, RuleUse};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.looked_at.ever() {
+            let since = self.since.as_deref().map(|since| format!(" since {since}")).unwrap_or_default();
+            return writeln!(f, "no connection in the logs{since}: nothing can be said of use");
+        }
         let (first, last) = (self.looked_at.first(), self.looked_at.last());
         writeln!(f, "{}, {first} to {last}", plural(self.looked_at.connections(), "connection"))?;
         if self.beyond > 0 {

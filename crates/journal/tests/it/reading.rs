@@ -83,7 +83,8 @@ fn a_packed_file_that_is_cut_or_damaged_gives_what_is_whole_and_says_so() {
             damaged[at] ^= 0x55;
             // Whatever it unpacks to, it ends; and a whole text is one that has its checksum.
             let (records, reading) = read(damaged);
-            assert!(records <= 400 && (reading.whole() || reading.unread.len() == 1));
+            assert!(records <= 400 && (reading.whole() || reading.unread.len() == 1 || records == 0));
+            assert!(records > 0 || !reading.whole(), "what has become no packing at all is told too");
         }
     }
 }
@@ -103,6 +104,22 @@ fn lines_that_are_no_records_are_counted_with_the_place_of_the_first() {
     assert_eq!(told(BadLine::BadHost), None);
     assert!(reading.notes().contains("the first is log:3 (not JSON from column 2 on)"), "{}", reading.notes());
     assert!(reading.whole(), "every byte was read");
+}
+
+#[test]
+fn a_file_with_lines_and_not_one_record_is_no_log() {
+    let squid = "1763975702.481     12 10.20.0.15 TCP_TUNNEL/200 5120 CONNECT a.example:443 - HIER_DIRECT/10.0.0.1 -\n";
+    for bytes in [squid.as_bytes().to_vec(), gzip(squid.as_bytes()), b"{}\n".to_vec(), b"\x1f\x8c".to_vec()] {
+        let (records, reading) = read(bytes);
+        assert_eq!((records, &reading.no_log[..], reading.whole()), (0, &["log".to_owned()][..], false));
+        assert!(reading.notes().starts_with("error: log: not one record in it: "), "{}", reading.notes());
+    }
+    // A record that its reader cannot use is none.
+    let reading = Reading::of_bytes("log", lines(2).into_bytes(), |_| Err(BadLine::BadHost));
+    assert_eq!((reading.no_log.len(), reading.bad[&BadLine::BadHost].count), (1, 2));
+    // One is enough, whatever it is about.
+    let (_, reading) = read(b"x\n{\"time\":\"2026-11-24T09:15:02Z\",\"event\":\"lost\",\"count\":7}\n".to_vec());
+    assert!(reading.no_log.is_empty() && reading.whole());
 }
 
 #[test]

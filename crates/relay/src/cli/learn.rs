@@ -60,7 +60,7 @@ pub(super) fn learn(arguments: &Arguments) -> io::Result<Done> {
     let learned = learner.finish();
     let sound = learned.prove(now);
     match arguments.format {
-        Format::Yaml => print(learned.yaml(&heading(&reading, &learned, policy.is_some())).as_bytes())?,
+        Format::Yaml => print(learned.yaml(&heading(&reading, &learned, arguments)).as_bytes())?,
         Format::Json => {
             let value = serde_json::json!({ "read": reading, "learned": learned });
             print(format!("{value:#}\n").as_bytes())?
@@ -84,7 +84,7 @@ pub(super) fn learn(arguments: &Arguments) -> io::Result<Done> {
 }
 
 /// What a reviewer has to know before the first rule.
-fn heading(reading: &Reading, learned: &Learned, added: bool) -> String {
+fn heading(reading: &Reading, learned: &Learned, arguments: &Arguments) -> String {
     let mut lines = vec![
         format!("Rules to review, by `sekisho learn`, from {} lines of access log, {}.", reading.lines, span(reading)),
         "Each lists what exactly its clients were seen to ask for, so each needs somebody's word that they should: give it `owner`, \
@@ -96,7 +96,7 @@ fn heading(reading: &Reading, learned: &Learned, added: bool) -> String {
     } else {
         "Clients are the fewest networks that hold exactly the addresses that were seen.".to_owned()
     });
-    if added {
+    if arguments.policy.is_some() {
         let mut line = "To be added at the end of the policy that was given.".to_owned();
         if learned.allowed_already > 0 {
             line = format!(
@@ -109,7 +109,14 @@ fn heading(reading: &Reading, learned: &Learned, added: bool) -> String {
     if reading.lost > 0 {
         lines.push(format!("The log says that {} records were lost: what they held is not here.", reading.lost));
     }
-    if !reading.whole() {
+    if !learned.looked_at.ever() {
+        let since = arguments.logs.since.map(|since| format!(" since {}", time(since))).unwrap_or_default();
+        lines.push(format!("No connection in the logs{since}: nothing can be said of what clients ask for."));
+    }
+    if !reading.no_log.is_empty() {
+        lines.push("INCOMPLETE: not every file was an access log; some have lines, and not one record.".to_owned());
+    }
+    if !reading.unread.is_empty() {
         lines.push("INCOMPLETE: not every log could be read to its end.".to_owned());
     }
     lines.join("\n")
@@ -117,11 +124,15 @@ fn heading(reading: &Reading, learned: &Learned, added: bool) -> String {
 
 /// From when to when the records are.
 fn span(reading: &Reading) -> String {
-    let text = |second| Timestamp::from_second(second).map(|time| time.to_string()).unwrap_or_default();
     match reading.span {
-        Some((first, last)) => format!("{} to {}", text(first), text(last)),
+        Some((first, last)) => format!("{} to {}", time(first), time(last)),
         None => "no records".to_owned(),
     }
+}
+
+/// Unix seconds as text.
+fn time(second: i64) -> String {
+    Timestamp::from_second(second).map(|time| time.to_string()).unwrap_or_default()
 }
 
 /// A prefix length with or without its stroke.
