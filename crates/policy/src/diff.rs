@@ -2,6 +2,7 @@
 //!
 //! Exact: every request whose outcome differs is in a change, and every request in a change has the outcomes that it says.
 
+mod access;
 mod conditions;
 mod names;
 mod render;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sekisho_name::Name;
 
+pub use access::AccessChange;
 pub use conditions::Conditions;
 pub use names::{Names, Set};
 
@@ -17,7 +19,7 @@ use crate::policy::Policy;
 use crate::rule::{Mode, OnRevoke, Request};
 use crate::space::{Outcome, Space};
 
-/// All that a change of policy changes; empty exactly when the digests of the two are equal.
+/// All that a change of policy changes; [empty](Diff::is_empty) exactly when the digests of the two are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diff {
     /// What becomes of requests, what opens first.
@@ -26,6 +28,8 @@ pub struct Diff {
     pub mode: Option<(Mode, Mode)>,
     /// `on_revoke` before and after, when it changes.
     pub on_revoke: Option<(OnRevoke, OnRevoke)>,
+    /// Rules whose `access` changes. No decision, and so no digest, has it: it is for the AWS policies that are exported.
+    pub access: Vec<AccessChange>,
 }
 
 /// Requests that have one outcome before and another after.
@@ -94,7 +98,7 @@ impl Change {
 }
 
 impl Diff {
-    /// Whether nothing changes.
+    /// Whether nothing changes for the gate: [`Diff::access`] is not asked.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.mode.is_none() && self.on_revoke.is_none()
     }
@@ -137,6 +141,7 @@ impl Policy {
             changes,
             mode: (self.mode != new.mode).then_some((self.mode, new.mode)),
             on_revoke: (self.on_revoke != new.on_revoke).then_some((self.on_revoke, new.on_revoke)),
+            access: access::differing(self, new),
         }
     }
 }

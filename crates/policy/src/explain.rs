@@ -19,7 +19,7 @@ use crate::index::Shape;
 use crate::pattern;
 use crate::policy::{Listed, Policy};
 use crate::rule::{Decision, Protocol, Reason, Request, RuleId};
-use crate::s3::{self, Class, Form, classify};
+use crate::s3::{self, Class, Form, classify, is_absent};
 
 /// An answer for a person (`Display`) or a program (serde).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -150,6 +150,11 @@ fn hints(request: &Request<'_>) -> Vec<String> {
         ],
         Class::Dotted { bucket } => vec![format!(
             "the bucket name `{bucket}` has a dot, so over TLS SDKs reach it by path; copy the data to a bucket without one"
+        )],
+        Class::Pins { kind, form, region: Some(region), .. } if is_absent(kind, form, region) => vec![format!(
+            "S3 has no `{}` endpoint for {} in {region}, so no rule can list this name: let the client use another form",
+            form.word().unwrap_or_default(),
+            kind.plural()
         )],
         Class::Pins { .. } | Class::Foreign if request.protocol == Protocol::Http => {
             vec!["plain HTTP passes only by rules with `protocols: [http]`; prefer `https://` at the client".to_owned()]

@@ -16,4 +16,4 @@ mod tests;
 pub(crate) use classify::{Class, at_or_below, classify, of_one_account};
 #[cfg(test)]
 pub(crate) use data::PARTITIONS;
-pub(crate) use form::{Absent, Form, Kind, Place};
+pub(crate) use form::{Absent, Form, Kind, Place, is_absent};

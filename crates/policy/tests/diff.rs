@@ -132,6 +132,37 @@ proptest! {
 }
 
 #[test]
+fn another_access_is_told_though_nothing_changes_for_the_gate() {
+    let policy =
+        |rules: &str| Policy::parse("policy.yaml", &format!("version: 1\nrules:\n{rules}"), rules::NOW).unwrap().policy;
+    let bucket = "buckets: [{ name: reports, region: ap-northeast-1 }]";
+    let old = policy(&format!("  - {{ name: a, {bucket} }}\n"));
+    // Renamed as well: names are compared.
+    let new = policy(&format!("  - {{ name: b, access: [read], {bucket} }}\n"));
+    let diff = old.diff(&new);
+    assert!(diff.is_empty() && !diff.opens() && old.digest() == new.digest());
+    let text = diff.to_string();
+    assert!(text.starts_with("nothing changes for the gate\n"), "{text}");
+    assert!(text.contains("access of the rule `b`: read, write, list -> read\n"), "{text}");
+    assert!(diff.markdown().contains("- `access` of the rule `b`: read, write, list → read\n"), "{}", diff.markdown());
+    let json = diff.json();
+    assert_eq!(json["access"][0]["before"].as_array().unwrap().len(), 3, "{json}");
+    assert_eq!((&json["access"][0]["after"][0], &json["empty"]), (&"read".into(), &true.into()), "{json}");
+    assert_eq!(new.diff(&old).access.len(), 1);
+    // For another client, too: then it is by all that the bucket had.
+    let moved = policy(&format!("  - {{ name: b, clients: [10.0.0.0/8], access: [read, list], {bucket} }}\n"));
+    assert_eq!(new.diff(&moved).access.len(), 1);
+    assert!(!new.diff(&moved).is_empty());
+    // One rule's buckets in two rules are permitted as before, and what is new has no access before.
+    let split = policy(&format!(
+        "  - {{ name: c, access: [read], buckets: [{{ name: other, region: us-east-1 }}] }}\n  - {{ name: b, access: [read], {bucket} }}\n"
+    ));
+    assert!(new.diff(&split).access.is_empty() && new.diff(&new).access.is_empty());
+    assert_eq!(new.diff(&new).to_string(), "nothing changes\n");
+    assert!(new.diff(&new).json().get("access").is_none());
+}
+
+#[test]
 fn the_pairs_are_told_apart() {
     // Equal digests must be met, too, or the property above says half of what it seems to say.
     let mut runner = proptest::test_runner::TestRunner::deterministic();

@@ -209,6 +209,11 @@ fn explain_says_the_rule_or_the_reason() {
     let no_name = sekisho(directory.path(), &["explain", "10.0.0.1"]);
     assert_eq!(no_name.status.code(), Some(1));
     assert!(err(&no_name).contains("is an IP address"), "{}", err(&no_name));
+    let no_name = sekisho(directory.path(), &["explain", "10.0.0.1", "--format", "json"]);
+    assert_eq!((no_name.status.code(), err(&no_name)), (Some(1), String::new()));
+    let report: serde_json::Value = serde_json::from_str(&out(&no_name)).unwrap();
+    let said = serde_json::json!({ "host": "10.0.0.1", "verdict": "refused", "reason": "invalid_name", "detail": report["detail"] });
+    assert!(report == said && report["detail"].as_str().is_some_and(|why| why.contains("IP address")), "{report}");
 }
 
 #[test]

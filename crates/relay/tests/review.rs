@@ -81,6 +81,17 @@ fn a_difference_has_its_exit_status_in_every_form() {
     fs::write(directory.path().join("less.yaml"), "version: 1\nrules: []\n").unwrap();
     let (code, out, _) = run("diff old.yaml less.yaml");
     assert!(code == 0 && out.starts_with("opens 0, shuts 2"), "{out}");
+    // Another `access` is told, and is nothing to the exit status or the digest.
+    let old = fs::read_to_string(directory.path().join("old.yaml")).unwrap();
+    let narrowed = old.replace("    buckets:", "    access: [read]\n    buckets:");
+    fs::write(directory.path().join("narrowed.yaml"), narrowed).unwrap();
+    for format in ["human", "markdown", "json"] {
+        let (code, out, _) = run(&format!("diff --format {format} old.yaml narrowed.yaml"));
+        assert!(code == 0 && out.contains("access"), "{out}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&run("diff --format json old.yaml narrowed.yaml").1).unwrap();
+    assert_eq!((&json["digest"]["before"], &json["empty"]), (&json["digest"]["after"], &true.into()));
+    assert_eq!(json["access"][0]["rule"], "reports");
     // A script tells a faulty policy from one that opens something by its empty output.
     fs::write(directory.path().join("faulty.yaml"), "version: 2\n").unwrap();
     for arguments in ["diff old.yaml faulty.yaml", "diff faulty.yaml new.yaml", "diff old.yaml missing.yaml"] {

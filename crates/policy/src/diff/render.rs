@@ -6,12 +6,16 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Change, Conditions, Diff, Effect, Names, Set};
-use crate::rule::{Request, Upstream};
+use super::{AccessChange, Change, Conditions, Diff, Effect, Names, Set};
+use crate::diagnostic::visible;
+use crate::rule::{Access, Request, Upstream};
 use crate::space::Outcome;
 
 /// How many names, exceptions, networks or ports a person is shown of one change. The JSON form has all.
 const SHOWN: usize = 20;
+
+/// What a change of `access` is.
+const EXPORTS: &str = "the gate does not ask `access`, but the AWS policies that are exported differ";
 
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,6 +23,13 @@ impl fmt::Display for Diff {
         for (key, before, after) in self.options() {
             writeln!(f, "\n{key}: {before} -> {after}")?;
         }
+        if !self.access.is_empty() {
+            writeln!(f, "\nnote: {EXPORTS}")?;
+        }
+        for AccessChange { rule, before, after } in first(&self.access) {
+            writeln!(f, "  access of the rule `{}`: {} -> {}", visible(rule), words(before), words(after))?;
+        }
+        more(&self.access).map_or(Ok(()), |more| writeln!(f, "  and {more} more rules"))?;
         for change in &self.changes {
             writeln!(f, "\n{}: {} -> {}", change.effect.label(), change.before, change.after)?;
             for names in first(&change.names) {
@@ -41,7 +52,8 @@ impl Diff {
     /// One line: how many changes open, shut and alter something.
     pub fn summary(&self) -> String {
         if self.is_empty() {
-            return "nothing changes".to_owned();
+            let nothing = if self.access.is_empty() { "nothing changes" } else { "nothing changes for the gate" };
+            return nothing.to_owned();
         }
         let count = |effect: &Effect| self.changes.iter().filter(|change| change.effect == *effect).count();
         let counts: Vec<_> = Effect::ALL.iter().map(|effect| format!("{} {}", effect.label(), count(effect))).collect();
@@ -59,6 +71,16 @@ impl Diff {
         // Writing to a String cannot fail.
         for (key, before, after) in self.options() {
             let _ = writeln!(out, "\n`{key}`: {before} → {after}");
+        }
+        if !self.access.is_empty() {
+            let _ = writeln!(out, "\nNote: {EXPORTS}\n");
+        }
+        for AccessChange { rule, before, after } in first(&self.access) {
+            let rule = visible(rule).replace('`', "'");
+            let _ = writeln!(out, "- `access` of the rule `{rule}`: {} → {}", words(before), words(after));
+        }
+        if let Some(more) = more(&self.access) {
+            let _ = writeln!(out, "- and {more} more rules");
         }
         if !self.changes.is_empty() {
             out.push_str(
@@ -91,9 +113,16 @@ impl Diff {
             "opens": self.opens(),
             "changes": self.changes.iter().map(Change::json).collect::<Vec<_>>(),
         });
-        for (key, before, after) in self.options() {
-            if let Some(out) = out.as_object_mut() {
+        if let Some(out) = out.as_object_mut() {
+            for (key, before, after) in self.options() {
                 out.insert(key.to_owned(), json!({ "before": before, "after": after }));
+            }
+            let labels = |all: &[Access]| all.iter().map(|access| access.label()).collect::<Vec<_>>();
+            let access = self.access.iter().map(|AccessChange { rule, before, after }| {
+                json!({ "rule": rule, "before": labels(before), "after": labels(after) })
+            });
+            if !self.access.is_empty() {
+                out.insert("access".to_owned(), access.collect());
             }
         }
         out
@@ -186,6 +215,10 @@ impl Change {
             "when": when.collect::<Vec<_>>(),
         })
     }
+}
+
+fn words(access: &[Access]) -> String {
+    access.iter().map(|access| access.label()).collect::<Vec<_>>().join(", ")
 }
 
 fn outcome(outcome: &Outcome) -> Value {

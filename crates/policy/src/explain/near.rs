@@ -5,7 +5,7 @@ use crate::index::Shape;
 use crate::pattern;
 use crate::policy::{Listed, Policy};
 use crate::rule::{Action, Request, RuleId, RuleInfo};
-use crate::s3::{Class, classify};
+use crate::s3::{Class, classify, is_absent};
 
 /// How many rules are shown.
 const SHOWN: usize = 3;
@@ -41,7 +41,8 @@ pub(super) fn misses(policy: &Policy, request: &Request<'_>, decided: Option<Rul
                 let (shape, text) = policy.index.entry(listed.entry);
                 nearness(shape, text, request.name.as_str()).map(|near| (near, *listed))
             })
-            .min_by_key(|(near, _)| *near);
+            .min_by_key(|(near, _)| *near)
+            .filter(|(near, _)| *near != Nearness::Form || exists(policy, listed, request.name.as_str()));
         best.extend(nearest.map(|(near, listed)| (near, id, listed)));
     }
     best.sort_by_key(|(near, id, _)| (*near, *id));
@@ -58,6 +59,21 @@ pub(super) fn misses(policy: &Policy, request: &Request<'_>, decided: Option<Rul
             Some(Miss { rule: policy.described(id, &listed)?, by })
         })
         .collect()
+}
+
+/// Whether a name that says no region is one of the bucket's in some region in which a rule lists it.
+fn exists(policy: &Policy, listed: &[Listed], name: &str) -> bool {
+    let Class::Pins { kind, subject, form, region: None, suffix } = classify(name) else { return true };
+    let mut regions = listed
+        .iter()
+        .filter_map(|listed| match classify(policy.index.entry(listed.entry).1) {
+            Class::Pins { kind: k, subject: s, region, suffix: x, .. } if (k, s, x) == (kind, subject, suffix) => {
+                region
+            }
+            _ => None,
+        })
+        .peekable();
+    regions.peek().is_none() || regions.any(|region| !is_absent(kind, form, region))
 }
 
 fn nearness(shape: Shape, text: &str, name: &str) -> Option<Nearness> {
@@ -77,6 +93,10 @@ fn nearness(shape: Shape, text: &str, name: &str) -> Option<Nearness> {
     ) = (classify(text), classify(name))
     {
         if (kind, subject, suffix) == (asked_kind, asked, asked_suffix) {
+            // What its region does not have, no rule can list.
+            if asked_region.or(region).is_some_and(|region| is_absent(kind, asked_form, region)) {
+                return None;
+            }
             return Some(if region == asked_region || asked_region.is_none() {
                 Nearness::Form
             } else if region.is_none() {

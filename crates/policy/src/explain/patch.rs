@@ -67,7 +67,7 @@ impl Policy {
             Some((source, root))
         });
         let Some((_, root)) = source else { return Err("the policy has faults: see `sekisho check`".to_owned()) };
-        let author = Author { old: &old, text: &text, root: &root, request, anybody };
+        let author = Author { old: &old, text: &text, root: &root, request, anybody, lapsed: lapsed(&old, request) };
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let mut edits: Vec<(String, usize, String, String)> = author
             .edits()
@@ -127,6 +127,16 @@ fn refused_by_design(request: &Request<'_>, policy: &Policy, decision: Decision)
     }
 }
 
+/// The expired allow rule that listed the name, one that was for this very request before others. What was allowed for a time
+/// is not to become allowed for good by an edit that somebody applies without a thought.
+fn lapsed<'p>(policy: &'p Policy, request: &Request<'_>) -> Option<&'p RuleInfo> {
+    let listing = policy.covering(request.name).filter_map(|id| policy.rule(id).map(|rule| (id, rule)));
+    listing
+        .filter(|(_, rule)| rule.action == Action::Allow && rule.expired(request.now))
+        .min_by_key(|(id, rule)| (!rule.admits(request), *id))
+        .map(|(_, rule)| rule)
+}
+
 /// Who makes edits.
 struct Author<'a> {
     old: &'a Policy,
@@ -134,6 +144,7 @@ struct Author<'a> {
     root: &'a Node,
     request: &'a Request<'a>,
     anybody: bool,
+    lapsed: Option<&'a RuleInfo>,
 }
 
 impl Author<'_> {
@@ -159,9 +170,19 @@ impl Author<'_> {
         }
         if let Some(rules) = entry(self.root, "rules") {
             // Where the policy asks for an owner or a ticket of each rule, a rule without is faulty.
+            let about = self.lapsed.map_or_else(
+                || "a rule of its own".to_owned(),
+                |lapsed| {
+                    format!(
+                        "a rule of its own through the day of the request, because the rule `{}` at {} was for a time, too; \
+                         write a later date if it shall last",
+                        lapsed.name, lapsed.place
+                    )
+                },
+            );
             for more in [&[][..], &["owner: TODO"], &["ticket: TODO"], &["owner: TODO", "ticket: TODO"]] {
-                let text = lines.append_lines(rules, &self.rule(more));
-                edits.extend(text.map(|text| ("a rule of its own".to_owned(), text)));
+                let text = self.rule(more).and_then(|rule| lines.append_lines(rules, &rule));
+                edits.extend(text.map(|text| (about.clone(), text)));
             }
         }
         edits
@@ -184,13 +205,13 @@ impl Author<'_> {
             return None;
         }
         match (rule.admits_client(client), rule.expired(now)) {
-            (false, false) if !self.anybody => {
+            // Not for good, whom an expired rule let through.
+            (false, false) if !self.anybody && (self.lapsed.is_none() || rule.expires.is_some()) => {
                 let text = lines.append(entry(node, "clients")?, &quoted(&client.to_canonical().to_string()))?;
                 Some((format!("one client more for the rule `{}`", rule.name), text))
             }
             (true, true) => {
-                let day = Timestamp::from_second(now).ok()?.to_string().get(..10)?.to_owned();
-                let text = lines.replace(entry(node, "expires")?.span, &day)?;
+                let text = lines.replace(entry(node, "expires")?.span, &day(now)?)?;
                 Some((
                     format!(
                         "the rule `{}` through the day of the request; write a later date if it shall last",
@@ -206,6 +227,9 @@ impl Author<'_> {
     /// A rule whose conditions the request meets, with its name added, where the rule has something of the kind.
     fn list(&self, lines: &Lines<'_>, node: &Node, rule: &RuleInfo) -> Option<(String, String)> {
         if !rule.admits(self.request) || rule.expired(self.request.now) {
+            return None;
+        }
+        if self.lapsed.is_some() && rule.expires.is_none() {
             return None;
         }
         let about = format!("one name more for the rule `{}`", rule.name);
@@ -241,8 +265,8 @@ impl Author<'_> {
     }
 
     /// The lines of a rule for this request alone.
-    fn rule(&self, more: &[&str]) -> Vec<String> {
-        let Request { name, client, port, protocol, .. } = self.request;
+    fn rule(&self, more: &[&str]) -> Option<Vec<String>> {
+        let Request { name, client, port, protocol, now } = self.request;
         let mut title = format!("{name}");
         let mut lines: Vec<String> = more.iter().map(ToString::to_string).collect();
         if !self.anybody {
@@ -256,6 +280,9 @@ impl Author<'_> {
         if *port != protocol.default_port() {
             lines.push(format!("ports: [{port}]"));
         }
+        if self.lapsed.is_some() {
+            lines.push(format!("expires: {}", day(*now)?));
+        }
         lines.push(match self.bucket() {
             Some((_, item)) => format!("buckets: [{item}]"),
             None => format!("hosts: [{name}]"),
@@ -264,7 +291,7 @@ impl Author<'_> {
         let free = (2..).map(|number| format!("{title} ({number})"));
         let title = std::iter::once(title.clone()).chain(free).find(|title| !taken(title)).unwrap_or(title);
         lines.insert(0, format!("name: {}", quoted(&title)));
-        lines
+        Some(lines)
     }
 
     /// What an edit opens, when that is the request and what belongs to it. The first fault, when it has one.
@@ -300,6 +327,11 @@ impl Author<'_> {
         };
         change.names.iter().all(|names| name(&names.of)) && change.when.iter().all(|when| when.ports.iter().all(port))
     }
+}
+
+/// The date of a time, UTC, as `expires:` takes it.
+fn day(now: i64) -> Option<String> {
+    Timestamp::from_second(now).ok()?.to_string().get(..10).map(str::to_owned)
 }
 
 fn opened(diff: &Diff) -> Vec<String> {

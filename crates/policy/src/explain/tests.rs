@@ -50,7 +50,7 @@ fn what_is_allowed_names_its_rule_and_line() {
 fn what_is_refused_names_the_nearest_rule_and_by_what_it_missed() {
     for (host, by) in [
         ("reports.s3.us-east-1.amazonaws.com", "the region: it lists ap-northeast-1, asked for us-east-1"),
-        ("reports.s3-fips.ap-northeast-1.amazonaws.com", "the endpoint form `fips` is not listed"),
+        ("reports.s3-accelerate.amazonaws.com", "the endpoint form `accelerate` is not listed"),
         ("report.s3.ap-northeast-1.amazonaws.com", "one letter: it lists reports.s3.ap-northeast-1.amazonaws.com"),
         ("a.b.partner.example", "`*.partner.example` is exactly one label"),
         ("a_b.partner.example", "the name has an underscore"),
@@ -85,6 +85,28 @@ fn path_style_says_what_to_do_at_the_client() {
     assert!(explanation.to_string().contains("addressing_style virtual"), "{explanation}");
     let dotted = explain("a.b.s3.ap-northeast-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls);
     assert!(dotted.hints[0].contains("`a.b` has a dot"));
+}
+
+#[test]
+fn a_form_that_the_region_does_not_have_is_not_proposed() {
+    let tokyo = explain("reports.s3-fips.ap-northeast-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls);
+    assert!(tokyo.near.is_empty(), "{tokyo}");
+    assert_eq!(tokyo.hints.len(), 1, "{tokyo}");
+    assert!(tokyo.hints[0].starts_with("S3 has no `fips` endpoint for buckets in ap-northeast-1"), "{tokyo}");
+    // The listed bucket is in Tokyo, and this name is of us-east-1 alone.
+    let external = explain("reports.s3-external-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls);
+    assert!(external.near.is_empty(), "{external}");
+    // Virginia has both; a rule could list them.
+    let text = POLICY.replace("ap-northeast-1", "us-east-1");
+    let policy = Policy::parse("policy.yaml", &text, NOW).unwrap().policy;
+    for (host, word) in
+        [("reports.s3-fips.us-east-1.amazonaws.com", "`fips`"), ("reports.s3-external-1.amazonaws.com", "`external-1`")]
+    {
+        let name = Name::parse(host).unwrap();
+        let client = IpAddr::V4(Ipv4Addr::new(10, 20, 0, 1));
+        let there = policy.explain(&Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW });
+        assert!(there.near[0].by[0].contains(word) && there.hints.is_empty(), "{there}");
+    }
 }
 
 #[test]

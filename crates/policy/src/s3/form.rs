@@ -1,6 +1,6 @@
 //! What can be in S3, and the forms of the names that pin it.
 
-use crate::s3::regions::Partition;
+use crate::s3::regions::{self, Partition};
 
 /// What a name pins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +79,14 @@ impl Form {
     const fn is_fips(self) -> bool {
         matches!(self, Self::Fips | Self::FipsDualstack)
     }
+}
+
+/// Whether S3 is known to have no name of this form in a region. Of a region that is not known nothing is.
+pub(crate) fn is_absent(kind: Kind, form: Form, region: &str) -> bool {
+    // An interface endpoint is somebody's own, wherever it is.
+    form != Form::PrivateLink
+        && regions::partition_of(region)
+            .is_some_and(|partition| Place { partition, region, zone: "", outpost: "" }.lacks(kind, form).is_some())
 }
 
 /// Where a subject is.

@@ -13,6 +13,7 @@ use sekisho_name::Name;
 use sekisho_policy::{Decision, Disk, Mode, Policy, Protocol, Request, Upstream};
 use sekisho_resolve::Resolver;
 use serde::Serialize;
+use serde_json::json;
 
 use super::check::unix_now;
 use super::{ConfigFile, Done, Format, complain, complain_of, print};
@@ -96,6 +97,16 @@ pub(super) fn explain(arguments: &Arguments) -> io::Result<Done> {
     let name = match Name::parse(&arguments.host) {
         Ok(name) => name,
         Err(why) => {
+            if matches!(arguments.format, Format::Json) {
+                let refused = json!({
+                    "host": arguments.host,
+                    "verdict": "refused",
+                    "reason": "invalid_name",
+                    "detail": why.to_string(),
+                });
+                print(format!("{refused:#}\n").as_bytes())?;
+                return Ok(Done::Wrong);
+            }
             complain(&format!(
                 "error: `{}` {why}, so the gate refuses it (invalid_name) whatever the policy says; write the plain host name",
                 arguments.host.escape_debug()

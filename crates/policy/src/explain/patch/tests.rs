@@ -180,3 +180,42 @@ fn without_a_client_nothing_is_opened_to_all_where_clients_are_told_apart() {
     assert!(patch.diff.ends_with("+  - name: new.example.org\n+    hosts: [new.example.org]\n"), "{}", patch.diff);
     assert_eq!(patch.opens, ["new.example.org: tls 443, from anybody"]);
 }
+
+#[test]
+fn what_was_allowed_for_a_time_does_not_become_allowed_for_good() {
+    let about = |policy: &str, host: &str, client: &str| {
+        let name = Name::parse(host).unwrap();
+        let request =
+            Request { name: &name, client: client.parse().unwrap(), port: 443, protocol: Protocol::Tls, now: NOW };
+        let patch = Policy::patch(Path::new("dir/policy.yaml"), &Text(policy), &request, false).unwrap().unwrap();
+        let later = Request { now: NOW + 86_400, ..request };
+        let new = applied(policy, &patch.diff);
+        let new = Policy::load_from(Path::new("dir/policy.yaml"), &Text(&new), NOW).unwrap().policy;
+        assert!(matches!(new.decide(&later), Decision::Refuse { .. }), "{}", patch.diff);
+        (patch.about, patch.diff)
+    };
+    // It can be renewed.
+    let (renewed, _) = about(POLICY, "old.example", "10.20.0.1");
+    assert!(renewed.starts_with("the rule `old` through the day of the request"), "{renewed}");
+    // Renewing would open more: another name of the rule's.
+    let two = POLICY.replace("[old.example]", "[old.example, older.example]");
+    // For another client, too.
+    for (policy, host, client) in
+        [(two.as_str(), "old.example", "10.20.0.1"), (two.as_str(), "old.example", "10.99.0.1")]
+    {
+        let (own, diff) = about(policy, host, client);
+        assert!(
+            own.starts_with("a rule of its own through the day of the request, because the rule `old` at "),
+            "{own}"
+        );
+        assert!(diff.contains("+    expires: 2026-11-24\n"), "{diff}");
+    }
+    // The same domain's other rule would be the shortest edit for a name that nobody had for a time.
+    let domain = POLICY.replace("old.example", "old.partner.example, older.partner.example");
+    let (own, _) = about(&domain, "old.partner.example", "10.20.0.1");
+    assert!(own.starts_with("a rule of its own"), "{own}");
+    assert_eq!(
+        patched(&domain, "new.partner.example", "10.20.0.1", 443, Protocol::Tls),
+        "-    hosts: [www.partner.example, shop.partner.example]\n+    hosts: [www.partner.example, shop.partner.example, new.partner.example]"
+    );
+}
