@@ -139,8 +139,7 @@ fn an_imported_list_decides_over_ten_thousand_names_as_squid_does() -> Result<()
     }
 
     // The same list, unchanged, under a rule that accepts the names that pin no bucket: one difference less.
-    let text =
-        "version: 1\nrules:\n  - { name: list, hosts_files: [list], acknowledge: [path_style, unknown_region] }\n";
+    let text = "version: 1\nrules:\n  - { name: list, reason: as it was, hosts_files: [list], acknowledge: [path_style, shared_suffix, unknown_region] }\n";
     fs::write(lab.directory().join("policy.yaml"), text)?;
     let policy =
         Policy::load(&lab.directory().join("policy.yaml"), NOW).map_err(|faults| anyhow::anyhow!("{faults}"))?;

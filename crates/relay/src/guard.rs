@@ -200,6 +200,49 @@ mod tests {
     }
 
     #[test]
+    fn check_warns_of_a_network_that_is_never_dialled_and_of_no_other() {
+        for text in [
+            "0.0.0.0",
+            "0.0.0.1",
+            "10.0.0.1",
+            "127.0.0.1",
+            "168.63.129.15",
+            "168.63.129.16",
+            "168.63.129.17",
+            "169.253.255.255",
+            "169.254.0.0",
+            "169.254.255.255",
+            "169.255.0.0",
+            "223.255.255.255",
+            "224.0.0.0",
+            "239.255.255.255",
+            "240.0.0.0",
+            "255.255.255.254",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "2600:1fa0::1",
+            "fd00:ec1:ffff::1",
+            "fd00:ec2::",
+            "fd00:ec2:ffff:ffff:ffff:ffff:ffff:ffff",
+            "fd00:ec3::",
+            "fe7f::1",
+            "fe80::",
+            "febf:ffff::1",
+            "fec0::1",
+            "feff::1",
+            "ff00::",
+            "ffff:ffff::1",
+        ] {
+            let policy =
+                format!("version: 1\nrules:\n  - {{ name: a, owner: o, hosts: [a.example], upstream: ['{text}'] }}\n");
+            let loaded = sekisho_policy::Policy::parse("policy.yaml", &policy, 0).unwrap();
+            let warned = loaded.warnings.iter().any(|fault| fault.code == "never-dialled");
+            assert_eq!(warned, class(text) == Class::Never, "{text}");
+        }
+    }
+
+    #[test]
     fn audit_mode_lets_through_what_a_policy_could_permit() {
         let ask = |text: &str| judge(text.parse().unwrap(), &Upstream::Public, true);
         assert_eq!(ask("10.0.0.1"), Judgement::Audited(Class::Private));

@@ -1,8 +1,8 @@
 //! A rule's conditions besides its names: time, clients, protocols, ports; and the addresses that may be dialled.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -14,6 +14,19 @@ use crate::rule::{Access, Action, Protocol, Upstream, order};
 
 /// An expiry that is so near, in seconds, is spoken of.
 const SOON: i64 = 14 * 24 * 60 * 60;
+
+/// What is never dialled, whatever a rule says. The gate's address guard is what refuses it, and its tests compare the two.
+const NEVER: [IpNet; 9] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(168, 63, 129, 16), 32)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 0, 0), 16)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::BROADCAST, 32)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 128)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0), 32)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
+];
 
 impl Builder<'_> {
     pub(super) fn expires(&self, reader: &mut Reader<'_>, fields: &Fields<'_>, action: Action) -> Option<i64> {
@@ -153,7 +166,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn upstream(&mut self, node: &Node) -> Option<Upstream> {
-        if matches!(node.value, Value::Sequence(_)) {
+        if let Value::Sequence(items) = &node.value {
+            self.warn_of_never(items);
             return self.networks(node, "upstream").map(Upstream::Only);
         }
         if let Value::Scalar { text, .. } = &node.value
@@ -167,6 +181,19 @@ impl Reader<'_> {
                 Upstreams::Any => Upstream::Any,
             }
         })
+    }
+
+    /// A network of which no address is ever dialled permits nothing, though it reads as if it did.
+    fn warn_of_never(&mut self, items: &[Node]) {
+        for item in items {
+            let Value::Scalar { text, .. } = &item.value else { continue };
+            let Some(net) = network(text).filter(|net| net.trunc() == *net).map(unmapped) else { continue };
+            if NEVER.iter().any(|never| never.contains(&net)) {
+                let message = format!("no address of `{text}` is ever dialled, whatever a rule says");
+                let fault = Diagnostic::warning("never-dialled", message);
+                self.push(fault.help("remove it, and list the networks that the hosts are in"), item.span);
+            }
+        }
     }
 
     /// A list with at least one item: an empty one could be meant as "none" or as "any".

@@ -4,7 +4,6 @@ use crate::diagnostic::Diagnostic;
 use crate::index::Shape;
 use crate::load::rule::Draft;
 use crate::lookalike;
-use crate::s3::{Class, classify};
 use crate::suffix::{self, Giver};
 
 impl Draft {
@@ -14,10 +13,6 @@ impl Draft {
             return None;
         }
         let shared = suffix::at_or_below(name)?;
-        // Whoever may reach every bucket was asked for another acknowledgement, and has given it.
-        if matches!(classify(name), Class::Open) && self.acknowledged.path_style.given {
-            return None;
-        }
         self.acknowledged.shared_suffix.used = true;
         if self.acknowledged.shared_suffix.given {
             return None;
@@ -29,8 +24,10 @@ impl Draft {
         let covered = if shared.suffix == name { whose.to_owned() } else { format!("`{}`, {whose}", shared.suffix) };
         let message = format!("`{text}` covers {covered}, under which anybody can get a name");
         let rule = self.named(in_list);
+        // What the rule accepts already is still needed: over S3's domains, one word does not stand for the other.
+        let words = if self.acknowledged.path_style.used { "path_style, shared_suffix" } else { "shared_suffix" };
         Some(Diagnostic::error("shared-suffix", message).help(format!(
-            "list the names that are meant; or, if anybody's may be reached, write `acknowledge: [shared_suffix]` and `reason:` in {rule}"
+            "list the names that are meant; or, if anybody's may be reached, write `acknowledge: [{words}]` and `reason:` in {rule}"
         )))
     }
 

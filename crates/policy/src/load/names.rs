@@ -9,6 +9,7 @@ use crate::pattern;
 use crate::rule::Action;
 use crate::s3::lint::{self, Finding};
 use crate::s3::{Class, Form, classify, regions};
+use crate::suffix;
 
 impl Builder<'_> {
     pub(super) fn names(&mut self, reader: &mut Reader<'_>, fields: &Fields<'_>, draft: &mut Draft) {
@@ -94,13 +95,13 @@ impl Draft {
             Some(fault)
         };
         let fault = website();
-        let fault =
-            fault.or_else(|| lint::lint(shape, name).and_then(|finding| self.found(finding, text, in_list, curt)));
+        let fault = fault
+            .or_else(|| lint::lint(shape, name).and_then(|finding| self.found(finding, name, text, in_list, curt)));
         let fault = fault.or_else(|| self.shared(shape, name, text, in_list));
         fault.or_else(|| self.lookalike(name, text, in_list))
     }
 
-    fn found(&mut self, finding: Finding, text: &str, in_list: bool, curt: bool) -> Option<Diagnostic> {
+    fn found(&mut self, finding: Finding, name: &str, text: &str, in_list: bool, curt: bool) -> Option<Diagnostic> {
         let rule = self.named(in_list);
         let accept = format!("write `acknowledge: [path_style]` in {rule}");
         let fault = match finding {
@@ -122,11 +123,18 @@ impl Draft {
                 Diagnostic::error("path-style-host", format!("`{text}` pins no bucket: every bucket is reached by it"))
                     .help(format!("list the bucket under `buckets:`; or, if every bucket may be reached, {accept}"))
             }
-            Finding::AnyBucket(example) => Diagnostic::error(
-                "any-bucket-pattern",
-                format!("`{text}` covers names of any bucket, such as `{example}`"),
-            )
-            .help(format!("list the buckets under `buckets:`; or, if every bucket may be reached, {accept}")),
+            Finding::AnyBucket(example) => {
+                // Said at once what the pattern's other fault will ask for.
+                let accept = match suffix::at_or_below(name) {
+                    Some(_) => format!("write `acknowledge: [path_style, shared_suffix]` and `reason:` in {rule}"),
+                    None => accept,
+                };
+                Diagnostic::error(
+                    "any-bucket-pattern",
+                    format!("`{text}` covers names of any bucket, such as `{example}`"),
+                )
+                .help(format!("list the buckets under `buckets:`; or, if every bucket may be reached, {accept}"))
+            }
             Finding::Dotted(bucket) => {
                 Diagnostic::error("dotted-bucket", format!("the bucket name `{bucket}` has a dot"))
                     .help(format!(

@@ -170,7 +170,7 @@ fn one_accounts_wildcard_is_bound_to_the_account() {
 #[test]
 fn what_no_policy_can_say_is_noted_with_its_rule() {
     let rules = "
-  - { name: tool, acknowledge: [path_style], hosts: [s3.us-east-1.amazonaws.com, '*.s3.us-east-1.amazonaws.com'] }
+  - { name: tool, reason: it lists, acknowledge: [path_style, shared_suffix], hosts: [s3.us-east-1.amazonaws.com, '*.s3.us-east-1.amazonaws.com'] }
   - name: points
     hosts:
       - ap-123456789012.s3-accesspoint.us-east-1.amazonaws.com
