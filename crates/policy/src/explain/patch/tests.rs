@@ -199,9 +199,15 @@ fn what_was_allowed_for_a_time_does_not_become_allowed_for_good() {
     assert!(renewed.starts_with("the rule `old` through the day of the request"), "{renewed}");
     // Renewing would open more: another name of the rule's.
     let two = POLICY.replace("[old.example]", "[old.example, older.example]");
+    // A rule that is for good, for others, is no place for this client.
+    let others = two.replace(
+        "  - name: partners",
+        "  - name: others\n    clients: [10.30.0.0/16]\n    hosts: [old.example]\n  - name: partners",
+    );
+    assert_ne!(others, two);
     // For another client, too.
     for (policy, host, client) in
-        [(two.as_str(), "old.example", "10.20.0.1"), (two.as_str(), "old.example", "10.99.0.1")]
+        [(&two, "old.example", "10.20.0.1"), (&two, "old.example", "10.99.0.1"), (&others, "old.example", "10.20.0.1")]
     {
         let (own, diff) = about(policy, host, client);
         assert!(
