@@ -151,11 +151,6 @@ fn hints(request: &Request<'_>) -> Vec<String> {
         Class::Dotted { bucket } => vec![format!(
             "the bucket name `{bucket}` has a dot, so over TLS SDKs reach it by path; copy the data to a bucket without one"
         )],
-        Class::Pins { kind, form, region: Some(region), .. } if is_absent(kind, form, region) => vec![format!(
-            "S3 has no `{}` endpoint for {} in {region}, so no rule can list this name: let the client use another form",
-            form.word().unwrap_or_default(),
-            kind.plural()
-        )],
         Class::Pins { .. } | Class::Foreign if request.protocol == Protocol::Http => {
             vec!["plain HTTP passes only by rules with `protocols: [http]`; prefer `https://` at the client".to_owned()]
         }
@@ -168,6 +163,15 @@ fn to_open(name: &str) -> String {
     let entry = s3::spell::item(name).map_or_else(|| format!("hosts: [{name}]"), |item| format!("buckets: [{item}]"));
     let website = matches!(classify(name), Class::Pins { form: Form::Website, .. });
     let http = if website { " with `protocols: [http]`" } else { "" };
+    if let Class::Pins { kind, form, region: Some(region), .. } = classify(name)
+        && is_absent(kind, form, region)
+    {
+        return format!(
+            "S3 is not known to have such an endpoint for {} in {region}: let the client use another; if it is newer than this \
+             version, a rule has to say `{entry}` with `acknowledge: [unknown_region]`",
+            kind.plural()
+        );
+    }
     format!("no rule lists anything like it; if it shall be reached, one has to say `{entry}`{http}")
 }
 

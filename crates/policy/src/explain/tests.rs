@@ -92,7 +92,10 @@ fn a_form_that_the_region_does_not_have_is_not_proposed() {
     let tokyo = explain("reports.s3-fips.ap-northeast-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls);
     assert!(tokyo.near.is_empty(), "{tokyo}");
     assert_eq!(tokyo.hints.len(), 1, "{tokyo}");
-    assert!(tokyo.hints[0].starts_with("S3 has no `fips` endpoint for buckets in ap-northeast-1"), "{tokyo}");
+    assert!(
+        tokyo.hints[0].starts_with("S3 is not known to have such an endpoint for buckets in ap-northeast-1"),
+        "{tokyo}"
+    );
     // The listed bucket is in Tokyo, and this name is of us-east-1 alone.
     let external = explain("reports.s3-external-1.amazonaws.com", [10, 20, 0, 1], 443, Protocol::Tls);
     assert!(external.near.is_empty(), "{external}");
