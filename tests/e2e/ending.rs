@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
-use lab::gate::{Gate, Options, UPSTREAM};
+use lab::gate::Gate;
 use lab::net::Redirect;
 use lab::process::Process;
 use rustix::process::Signal;
@@ -14,18 +14,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
-use crate::peer::{self, Server, Task};
+use crate::peer::{self, HOST, Server, TO, Task, options};
 
-const HOST: &str = "relay.example";
-const TO: &str = "198.18.1.7:443";
 const LIMIT: Duration = Duration::from_secs(120);
-
-fn options(settings: &str) -> Options {
-    let mut options =
-        Options::policy(&format!("version: 1\nrules:\n  - name: relay\n    {UPSTREAM}\n    hosts: [{HOST}]\n"));
-    settings.clone_into(&mut options.settings);
-    options
-}
 
 /// One short connection after another until told to stop: when each began, and whether it was served.
 async fn one_after_another(to: SocketAddr, mut stop: watch::Receiver<bool>) -> Vec<(Instant, Result<()>)> {

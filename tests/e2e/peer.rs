@@ -13,11 +13,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::Lab;
+use lab::gate::{Options, UPSTREAM};
 use lab::netns::Netns;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+
+/// A host that one rule, `relay`, lists, and an address that a client dials for it.
+pub(crate) const HOST: &str = "relay.example";
+pub(crate) const TO: &str = "198.18.1.7:443";
+
+/// A gate that lets [`HOST`] through, with more lines of its configuration.
+pub(crate) fn options(settings: &str) -> Options {
+    let mut options =
+        Options::policy(&format!("version: 1\nrules:\n  - name: relay\n    {UPSTREAM}\n    hosts: [{HOST}]\n"));
+    settings.clone_into(&mut options.settings);
+    options
+}
 
 /// What the server does with a connection after its hello.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,23 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
-use lab::gate::{Gate, Options, UPSTREAM};
+use lab::gate::Gate;
 use lab::net::Redirect;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::peer::{self, Server, Task};
+use crate::peer::{self, HOST, Server, TO, Task, options};
 
-const HOST: &str = "relay.example";
-const TO: &str = "198.18.1.7:443";
 const LIMIT: Duration = Duration::from_secs(120);
-
-fn options(settings: &str) -> Options {
-    let mut options =
-        Options::policy(&format!("version: 1\nrules:\n  - name: relay\n    {UPSTREAM}\n    hosts: [{HOST}]\n"));
-    settings.clone_into(&mut options.settings);
-    options
-}
 
 /// Opens, uses and closes 200 connections, 20 at a time; answers how long each took, sorted.
 async fn two_hundred_good_ones() -> Result<Vec<Duration>> {
