@@ -79,7 +79,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
     }
     descriptors::raise(&settings.limits);
     let (policy, warnings) =
-        PolicyStore::open(&settings.policy).map_err(|faults| RunError::Policy(Box::new(faults)))?;
+        PolicyStore::open(&settings.policy, settings.threads).map_err(|faults| RunError::Policy(Box::new(faults)))?;
     if warnings.warnings() > 0 {
         tracing::warn!("the policy has warnings:\n{}", warnings.human());
     }

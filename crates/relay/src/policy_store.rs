@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use sekisho_policy::diagnostic::{Location, visible};
 use sekisho_policy::{Diagnostic, Diagnostics, Loaded, Policy, Severity};
 
@@ -53,6 +53,11 @@ impl ReloadResult {
 #[derive(Debug)]
 pub struct PolicyStore {
     active: ArcSwap<Active>,
+    /// Policies that were in force and that a connection may still keep. This holds on to them, so that it is never a
+    /// worker that frees a million names: the last reference is given up here, by who loads and polls.
+    replaced: Mutex<Vec<Arc<Active>>>,
+    /// How many workers there are: each counts by itself.
+    workers: usize,
     path: PathBuf,
     /// As they were at the last attempt to load them. Held while files are read, so only who loads may wait for it.
     files: Mutex<Files>,
@@ -78,17 +83,19 @@ struct Faults {
 }
 
 impl PolicyStore {
-    /// Loads the policy that a node starts with, and answers it with its warnings. Blocks.
+    /// Loads the policy that a node with so many workers starts with, and answers it with its warnings. Blocks.
     ///
     /// # Errors
     /// Every fault of its files.
-    pub fn open(path: &Path) -> Result<(Self, Diagnostics), Diagnostics> {
+    pub fn open(path: &Path, workers: usize) -> Result<(Self, Diagnostics), Diagnostics> {
         let mut files = Files::default();
         let (loaded, read) = files.read(|reader| load(path, reader)).ok_or_else(|| unsteady(path))?;
         let Loaded { policy, warnings, .. } = loaded?;
         files.keep(read);
         let store = Self {
-            active: ArcSwap::from_pointee(Active::new(policy, None)),
+            active: ArcSwap::from_pointee(Active::new(policy, None, workers)),
+            replaced: Mutex::default(),
+            workers,
             path: path.to_owned(),
             files: Mutex::new(files),
             faults: Mutex::default(),
@@ -100,6 +107,11 @@ impl PolicyStore {
     /// The policy in force: a snapshot that one connection keeps to its end.
     pub fn current(&self) -> Arc<Active> {
         self.active.load_full()
+    }
+
+    /// The policy in force, for a look that is over at once: costs no write that other threads see.
+    pub fn glance(&self) -> Guard<Arc<Active>> {
+        self.active.load()
     }
 
     /// The policy's file.
@@ -126,6 +138,7 @@ impl PolicyStore {
 
     /// Looks at the files, and loads them if they have changed and came whole. To be called each second; blocks.
     pub fn poll(&self) -> Option<ReloadResult> {
+        self.free_replaced();
         let mut files = self.files();
         match files.poll() {
             // Also after a file was written in place and then put back.
@@ -177,7 +190,10 @@ impl PolicyStore {
                 let unchanged = policy.digest() == old.policy.digest();
                 let (digest, rules) = (policy.digest().to_owned(), policy.rules().len());
                 // Also when it means the same: owners and places of rules may have changed.
-                self.active.store(Arc::new(Active::new(policy, Some(&old))));
+                let new = Arc::new(Active::new(policy, Some(&old), self.workers));
+                self.replaced().push(self.active.swap(new));
+                drop(old);
+                self.free_replaced();
                 if warnings.warnings() > 0 {
                     tracing::warn!("the policy has warnings:\n{}", warnings.human());
                 }
@@ -203,6 +219,15 @@ impl PolicyStore {
             tracing::warn!(path = %self.path.display(), "the policy's files differ from what is in force: {summary}");
             *waiting = Some(Fault { since: SystemTime::now(), summary: summary.to_owned() });
         }
+    }
+
+    /// Frees the policies that no connection keeps any more. Nobody can take one up again.
+    fn free_replaced(&self) {
+        self.replaced().retain(|old| Arc::strong_count(old) > 1);
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, Vec<Arc<Active>>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {

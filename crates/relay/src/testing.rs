@@ -37,6 +37,6 @@ pub(crate) fn policy(text: &str) -> (tempfile::TempDir, PolicyStore) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("policy.yaml");
     std::fs::write(&path, text).unwrap();
-    let (store, _) = PolicyStore::open(&path).unwrap();
+    let (store, _) = PolicyStore::open(&path, 1).unwrap();
     (dir, store)
 }

@@ -221,7 +221,7 @@ impl Entry {
         self.worker.show_bytes(&self.open.live);
         let outcome = self.open.record();
         self.worker.shard.closed(&outcome);
-        self.worker.shared.policy.current().count(&outcome);
+        self.worker.shared.policy.glance().count(self.worker.index, &outcome);
         self.worker.shared.recent.note(self.worker.index, &outcome);
         self.worker.shared.log.record(Event::Close(Box::new(outcome)));
     }

@@ -14,6 +14,8 @@ use crate::record::Event;
 use crate::shared::Shared;
 
 const LOOK: Duration = Duration::from_secs(1);
+/// On cores that are all busy, a tenth of a worker's share: a million names then take some ten seconds.
+const NICE: i32 = 10;
 
 pub(super) struct Keeper {
     orders: Sender<oneshot::Sender<ReloadResult>>,
@@ -24,6 +26,9 @@ impl Keeper {
     pub(super) fn start(shared: Arc<Shared>) -> io::Result<Self> {
         let (orders, received) = channel::<oneshot::Sender<ReloadResult>>();
         let thread = std::thread::Builder::new().name("policy".to_owned()).spawn(move || {
+            // Its own thread's alone, on Linux. A policy may come a moment later; connections may not. Where this is not
+            // allowed, they share the cores as equals.
+            let _ = rustix::process::nice(NICE);
             loop {
                 let (result, asked) = match received.recv_timeout(LOOK) {
                     Ok(asked) => (Some(shared.policy.reload()), Some(asked)),

@@ -210,7 +210,7 @@ fn the_policys_metrics_follow_the_policy() {
     let second = r#"the "second" \ 二"#;
     let mut outcome = ended(0, Verdict::Audited, Some(Reason::AuditRule));
     (outcome.rule, outcome.bytes_up, outcome.bytes_down) = (Some(second.into()), 3, 4);
-    policy.current().count(&outcome);
+    policy.current().count(0, &outcome);
     let scrape = Scrape::of(&metrics, &policy);
     same(scrape.value("sekisho_rule_bytes_total", &[second, "up"]), 3.0);
     same(scrape.value("sekisho_rule_bytes_total", &[second, "down"]), 4.0);

@@ -37,7 +37,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         prepare(dir.path());
         fs::write(dir.path().join("policy.yaml"), policy).unwrap();
-        let (store, warnings) = PolicyStore::open(&dir.path().join("policy.yaml")).unwrap();
+        let (store, warnings) = PolicyStore::open(&dir.path().join("policy.yaml"), 2).unwrap();
         assert!(warnings.is_empty(), "{warnings}");
         Self { dir, store }
     }
@@ -115,7 +115,7 @@ fn a_symlink_swap_is_loaded() {
     version("..1", "a.example");
     symlink("..data/policy.yaml", dir.path().join("policy.yaml")).unwrap();
     symlink("..data/list", dir.path().join("list")).unwrap();
-    let (store, _) = PolicyStore::open(&dir.path().join("policy.yaml")).unwrap();
+    let (store, _) = PolicyStore::open(&dir.path().join("policy.yaml"), 2).unwrap();
     let bench = Bench { dir, store };
     for (number, host) in [("..2", "b.example"), ("..3", "c.example")] {
         let dir = bench.dir.path();
@@ -248,7 +248,7 @@ fn a_faulty_policy_at_the_start_is_no_store() {
     {
         let path = dir.path().join(fastrand::u64(..).to_string());
         make(&path);
-        let faults = PolicyStore::open(&path).unwrap_err();
+        let faults = PolicyStore::open(&path, 1).unwrap_err();
         assert_eq!((faults.errors(), faults.iter().next().unwrap().code), (1, "unreadable-file"));
     }
 }
@@ -274,7 +274,8 @@ fn the_same_policy_in_other_words_is_unchanged_and_keeps_its_counters() {
         let mut outcome = Outcome::new(1, 0, ([10, 0, 0, 1], 1).into());
         (outcome.rule, outcome.verdict) = (Some(rule.into()), verdict);
         (outcome.bytes_up, outcome.bytes_down) = (bytes, 2 * bytes);
-        bench.store.current().count(&outcome);
+        // Each time by the other worker.
+        bench.store.glance().count(usize::from(bytes > 5), &outcome);
     };
     let uses = || {
         let active = bench.store.current();
@@ -299,6 +300,26 @@ fn the_same_policy_in_other_words_is_unchanged_and_keeps_its_counters() {
     count("only", Verdict::Failed, 0);
     count("more", Verdict::Allowed, 1);
     assert_eq!(uses(), [("only".to_owned(), (2, 1, (12, 24))), ("more".to_owned(), (1, 0, (1, 2)))]);
+}
+
+#[test]
+fn a_replaced_policy_is_freed_by_who_loads_and_never_by_a_worker_that_kept_it() {
+    let bench = Bench::new(&allowing("a.example"));
+    let kept = bench.store.current();
+    let old = Arc::downgrade(&kept);
+    bench.rename("policy.yaml", &allowing("b.example"));
+    bench.loads();
+    // The connection that it decided has ended, on its worker's thread.
+    std::thread::spawn(move || drop(kept)).join().unwrap();
+    assert!(old.upgrade().is_some(), "the worker had the last reference");
+    bench.agrees();
+    assert!(old.upgrade().is_none(), "it is kept for ever");
+
+    // One that nobody keeps goes at once.
+    let old = Arc::downgrade(&bench.store.current());
+    bench.rename("policy.yaml", &allowing("c.example"));
+    assert_eq!(bench.store.poll(), Some(ReloadResult::Loaded));
+    assert!(old.upgrade().is_none());
 }
 
 #[test]

@@ -37,5 +37,5 @@ pub(crate) fn policy() -> PolicyStore {
     let path = directory.path().join("policy.yaml");
     std::fs::write(&path, "version: 1\nrules:\n  - { name: reports, hosts: [reports.example.com] }\n")
         .expect("the file");
-    PolicyStore::open(&path).expect("the policy is right").0
+    PolicyStore::open(&path, 1).expect("the policy is right").0
 }
