@@ -12,6 +12,11 @@ use std::time::Duration;
 use sekisho_policy::Diagnostics;
 use sekisho_resolve::Resolver;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, registry};
 
 use crate::admin::{self, Surface};
 use crate::config::Config;
@@ -251,13 +256,15 @@ pub(crate) fn resolver_settings(settings: &Settings) -> sekisho_resolve::Setting
 fn start_log(settings: &Settings) {
     use std::io::IsTerminal;
     let level = settings.log.level;
-    let filter =
-        tracing_subscriber::EnvFilter::new(format!("warn,hickory_net=error,sekisho={level},sekisho_resolve={level}"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let of_whom = Targets::new()
+        .with_default(Level::WARN)
+        .with_target("hickory_net", Level::ERROR)
+        .with_targets([("sekisho", level), ("sekisho_resolve", level)]);
+    let lines = fmt::layer().with_writer(io::stderr);
     let result = if settings.log.json {
-        log.json().flatten_event(true).try_init()
+        registry().with(of_whom).with(lines.json().flatten_event(true)).try_init()
     } else {
-        log.with_ansi(io::stderr().is_terminal()).try_init()
+        registry().with(of_whom).with(lines.with_ansi(io::stderr().is_terminal())).try_init()
     };
     // Only a second node in one process, as in tests, finds a log there already.
     drop(result);

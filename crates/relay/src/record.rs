@@ -6,8 +6,8 @@ mod line;
 mod tests;
 mod writer;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,10 +42,19 @@ pub enum Event {
 #[derive(Debug)]
 pub struct AccessLog {
     /// `None` when no access log is kept.
-    queue: Option<SyncSender<Message>>,
+    queue: Option<Queue>,
     shared: Arc<Signals>,
     /// Whether everything was written, once the writer has ended.
     done: Mutex<Option<Receiver<bool>>>,
+}
+
+/// The sending end of the queue. It is a list and not an array: an array that holds the longest wait would keep its memory
+/// while nothing waits.
+#[derive(Debug)]
+struct Queue {
+    messages: Sender<Message>,
+    /// Records that may wait.
+    room: usize,
 }
 
 #[derive(Debug)]
@@ -58,6 +67,8 @@ enum Message {
 /// What is told to the writer beside the queue, and what it tells back.
 #[derive(Debug, Default)]
 struct Signals {
+    /// Records that wait in the queue. A count alone, so relaxed order is enough.
+    waiting: AtomicUsize,
     lost: AtomicU64,
     reopen: AtomicBool,
     stop: AtomicBool,
@@ -78,8 +89,8 @@ impl AccessLog {
     fn start_writer(log: &settings::AccessLog, settings: &Settings, digest: &str) -> std::io::Result<Self> {
         let target = Target::open(log.path.as_deref())?;
         let listeners = settings.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect();
-        let (queue, messages) = sync_channel(log.queue.max(1));
-        let (finished, done) = sync_channel(1);
+        let (sender, messages) = channel();
+        let (finished, done) = channel();
         let shared = Arc::new(Signals::default());
         let mut writer = Writer::new(target, log.format, log.queue, listeners, Arc::clone(&shared));
         writer.begin(digest);
@@ -88,15 +99,19 @@ impl AccessLog {
             // The receiver may have stopped waiting.
             let _ = finished.send(written);
         })?;
+        let queue = Queue { messages: sender, room: log.queue.max(1) };
         Ok(Self { queue: Some(queue), shared, done: Mutex::new(Some(done)) })
     }
 
     /// Queues a record. When the queue is full the record is lost, and counted.
     pub fn record(&self, event: Event) {
         let Some(queue) = &self.queue else { return };
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.try_send(Message::Event(event)) {
-            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        let room = self.shared.waiting.fetch_add(1, Ordering::Relaxed) < queue.room;
+        if room && queue.messages.send(Message::Event(event)).is_ok() {
+            return;
         }
+        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.shared.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Records that are lost: the queue was full, or the file could not be written.
@@ -121,8 +136,8 @@ impl AccessLog {
 
     fn look(&self) {
         if let Some(queue) = &self.queue {
-            // A full queue wakes the writer too.
-            let _ = queue.try_send(Message::Look);
+            // A writer that has ended does not look.
+            let _ = queue.messages.send(Message::Look);
         }
     }
 }

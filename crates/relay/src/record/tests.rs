@@ -191,18 +191,24 @@ fn squids_form_has_a_line_for_each_end_and_no_other() {
 fn what_a_full_queue_does_not_take_is_counted_and_told() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access");
-    let (queue, messages) = sync_channel(2);
-    let (finished, done) = sync_channel(1);
+    let (sender, messages) = channel();
+    let (finished, done) = channel();
     let shared = Arc::new(Signals::default());
-    let log = AccessLog { queue: Some(queue), shared: Arc::clone(&shared), done: Mutex::new(Some(done)) };
+    let log = AccessLog {
+        queue: Some(Queue { messages: sender, room: 2 }),
+        shared: Arc::clone(&shared),
+        done: Mutex::new(Some(done)),
+    };
     // Nobody writes yet.
     (1..=5).for_each(|conn| log.record(close(&outcome(conn))));
     assert_eq!(log.lost(), 3);
+    assert_eq!(shared.waiting.load(Ordering::Relaxed), 2);
     let target = Target::open(Some(&path)).unwrap();
-    let writer = Writer::new(target, AccessFormat::Json, 2, vec!["in".into()], shared);
+    let writer = Writer::new(target, AccessFormat::Json, 2, vec!["in".into()], Arc::clone(&shared));
     let thread = std::thread::spawn(move || finished.send(writer.run(&messages)).unwrap());
     assert!(log.finish());
     thread.join().unwrap();
+    assert_eq!(shared.waiting.load(Ordering::Relaxed), 0, "there is room again");
 
     let values: Vec<Value> = lines(&path).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let events: Vec<_> = values.iter().map(|value| value["event"].as_str().unwrap()).collect();

@@ -100,6 +100,7 @@ impl Writer {
 
     fn take(&mut self, message: Message) {
         let Message::Event(event) = message else { return };
+        self.signals.waiting.fetch_sub(1, Ordering::Relaxed);
         if self.target.pending().len() >= HELD {
             self.signals.lost.fetch_add(1, Ordering::Relaxed);
             return;

@@ -18,6 +18,8 @@ const FOR_DEMO: &[Program] = &[
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("curl", "curl"),
+    // jemalloc's sources are built with it.
+    ("make", "make"),
     ("prlimit", "util-linux"),
     ("setpriv", "util-linux"),
     ("python3", "python3"),
