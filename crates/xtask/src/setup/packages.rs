@@ -39,6 +39,7 @@ const FOR_TESTS: &[Program] = &[
     ("javac", "default-jdk-headless"),
     ("squid", "squid"),
     ("unbound", "unbound"),
+    ("strace", "strace"),
 ];
 
 /// Packages that would start a server on the host.
