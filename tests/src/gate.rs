@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::metrics::Metrics;
 use crate::net::REDIRECT_PORT;
-use crate::netns::{self, Netns};
+use crate::netns::Netns;
 use crate::place;
 use crate::process::Process;
 use crate::topology::Lab;
@@ -100,7 +100,7 @@ impl<'lab> Gate<'lab> {
         fs::write(directory.join("policy.yaml"), &options.policy)?;
         fs::write(directory.join("sekisho.yaml"), config(options))?;
         chown(&directory, Some(UID), Some(UID))?;
-        let binary = reachable(place::gate_binary()?, lab.directory())?;
+        let binary = place::reachable(place::gate_binary()?, lab.directory())?;
         // More than this process may have itself cannot be given where root lacks CAP_SYS_RESOURCE.
         let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let (uid, files) = (UID.to_string(), format!("--nofile={}", most.min(options.descriptors.into())));
@@ -248,16 +248,4 @@ fn config(options: &Options) -> String {
         options.admin_port,
         options.settings
     )
-}
-
-/// The binary, or where another user cannot reach it (a checkout under /root), a copy that it can.
-fn reachable(binary: PathBuf, directory: &Path) -> Result<PathBuf> {
-    if place::enterable(&binary) {
-        return Ok(binary);
-    }
-    let copy = directory.join("sekisho");
-    if !copy.exists() {
-        netns::run(std::process::Command::new("cp").arg("--reflink=auto").arg(&binary).arg(&copy))?;
-    }
-    Ok(copy)
 }

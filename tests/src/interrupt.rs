@@ -8,12 +8,12 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::{netns, place};
+use crate::{cgroup, netns, place};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// From here on SIGINT, SIGTERM and SIGHUP (unless it is ignored: nohup) remove this process's labs, and then end it.
-pub(crate) fn remove_labs_on_signal() {
+pub fn remove_labs_on_signal() {
     let mut ends = vec![SIGINT, SIGTERM];
     if !ignored(SIGHUP) {
         ends.push(SIGHUP);
@@ -23,6 +23,7 @@ pub(crate) fn remove_labs_on_signal() {
             if let Some(signal) = signals.forever().next() {
                 INTERRUPTED.store(true, Ordering::SeqCst);
                 netns::remove_own();
+                cgroup::remove_own();
                 place::remove_own_directories();
                 std::process::exit(128 + signal);
             }

@@ -21,6 +21,7 @@
 //! ```
 
 pub mod certs;
+pub mod cgroup;
 pub mod dns;
 pub mod gate;
 pub mod metrics;
@@ -33,6 +34,6 @@ mod interrupt;
 mod place;
 mod topology;
 
-pub use interrupt::await_interruption;
-pub use place::{tools, workspace};
+pub use interrupt::{await_interruption, remove_labs_on_signal};
+pub use place::{gate_binary, reachable, run_directory, tools, workspace};
 pub use topology::{CLIENT_DNS, GATE_DNS, GATE_POOL, Lab, POOL, POOL6};

@@ -4,8 +4,11 @@ use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
+
+use crate::netns;
 
 /// The workspace's root directory.
 pub fn workspace() -> PathBuf {
@@ -19,7 +22,10 @@ pub fn tools() -> PathBuf {
 }
 
 /// The `sekisho` binary: what `SEKISHO_BIN` says, or the one built beside this program.
-pub(crate) fn gate_binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// Fails, saying what to do, when there is none.
+pub fn gate_binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("SEKISHO_BIN") {
         return Ok(path.into());
     }
@@ -30,7 +36,10 @@ pub(crate) fn gate_binary() -> Result<PathBuf> {
 
 /// A fresh directory that other users may enter: under `target/lab`, or where a parent forbids that, in `/tmp`. Its name
 /// begins with this process's id.
-pub(crate) fn run_directory(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// Fails when it cannot be made.
+pub fn run_directory(name: &str) -> Result<PathBuf> {
     let path = run_directories().join(format!("{}{name}", own_prefix()));
     let _ = fs::remove_dir_all(&path);
     fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -62,4 +71,19 @@ pub(crate) fn enterable(path: &Path) -> bool {
     path.ancestors()
         .filter(|up| up.is_dir())
         .all(|up| fs::metadata(up).is_ok_and(|meta| meta.permissions().mode() & 1 == 1))
+}
+
+/// The binary, or where another user cannot reach it (a checkout under /root), a copy in `directory` that it can.
+///
+/// # Errors
+/// Fails when it cannot be copied.
+pub fn reachable(binary: PathBuf, directory: &Path) -> Result<PathBuf> {
+    if enterable(&binary) {
+        return Ok(binary);
+    }
+    let copy = directory.join(binary.file_name().unwrap_or(binary.as_os_str()));
+    if !copy.exists() {
+        netns::run(Command::new("cp").arg("--reflink=auto").arg(&binary).arg(&copy))?;
+    }
+    Ok(copy)
 }

@@ -13,7 +13,7 @@ use crate::dial::dial;
 use crate::limits::{Full, Place, Undecided};
 use crate::live::Live;
 use crate::lookup::lookup;
-use crate::outcome::ClosedBy;
+use crate::outcome::{ClosedBy, Offered};
 use crate::reason::{Alert, Answer, Reason};
 use crate::settings::Destination;
 use crate::sniff::{Sniffed, Unread, sniff};
@@ -87,7 +87,7 @@ fn arrive(worker: &Worker, live: &Live, client: &TcpStream) -> Result<u16, Stop>
         Some(Destination::None { port }) => port,
         Some(Destination::Redirect) | None => {
             let original = destination::original(client, outcome.client.ip()).ok().flatten();
-            outcome.original_dst = original.map(Into::into);
+            outcome.original_dst = original;
             let direct = Stop::new(Reason::NotRedirected, "the client dialled the gate itself");
             original.ok_or(direct)?.port()
         }
@@ -110,9 +110,9 @@ async fn hear(worker: &Worker, live: &Live, client: &TcpStream) -> Result<Sniffe
     };
     let mut outcome = live.outcome.borrow_mut();
     let hello = &sniffed.hello;
-    outcome.hello = Some(begun.elapsed().into());
+    outcome.hello = Some(begun.elapsed());
     outcome.host = Some(hello.name.clone());
-    outcome.offered = Some(worker.offers.share(hello));
+    outcome.offered = Some(Offered { alpn: hello.alpn.clone(), versions: hello.versions.clone(), ech: hello.ech });
     Ok(sniffed)
 }
 
@@ -127,18 +127,18 @@ async fn reach(
     let first = addresses.first().copied();
     let dialled = timeout_at(deadline.into(), dial(addresses, &worker.failures)).await;
     let mut outcome = live.outcome.borrow_mut();
-    outcome.connect = Some(begun.elapsed().into());
+    outcome.connect = Some(begun.elapsed());
     match dialled {
         Ok(Ok((upstream, address))) => {
-            outcome.upstream = Some(address.into());
+            outcome.upstream = Some(address);
             Ok(upstream)
         }
         Ok(Err(unreached)) => {
-            outcome.upstream = unreached.last.map(Into::into);
+            outcome.upstream = unreached.last;
             Err(Stop::new(unreached.reason, unreached.detail))
         }
         Err(_) => {
-            outcome.upstream = first.map(Into::into);
+            outcome.upstream = first;
             Err(Stop::new(Reason::ConnectTimeout, "no address answered in time"))
         }
     }

@@ -4,7 +4,6 @@ mod accept;
 mod admin;
 pub mod app;
 pub mod cli;
-pub mod compact;
 pub mod config;
 mod connection;
 mod decide;

@@ -32,13 +32,15 @@ impl Way {
 pub(crate) struct Live {
     /// Its record; the stages fill it in.
     pub(crate) outcome: RefCell<Outcome>,
+    up: Cell<u64>,
+    down: Cell<u64>,
     /// Bytes already shown in the metrics.
     pub(crate) shown: Cell<(u64, u64)>,
     moved: Cell<bool>,
     quiet: Cell<u32>,
     state: Cell<State>,
     /// The generation of the policy that decided it last; 0 before its verdict.
-    decided: Cell<u32>,
+    decided: Cell<u64>,
     first_end: Cell<Option<ClosedBy>>,
     order: Cell<Option<ClosedBy>>,
     waker: RefCell<Option<Waker>>,
@@ -65,6 +67,8 @@ impl Live {
     pub(crate) fn new(outcome: Outcome) -> Self {
         Self {
             outcome: RefCell::new(outcome),
+            up: Cell::new(0),
+            down: Cell::new(0),
             shown: Cell::new((0, 0)),
             moved: Cell::new(false),
             quiet: Cell::new(0),
@@ -82,29 +86,28 @@ impl Live {
     }
 
     /// A policy of this generation has decided it; 0 asks for another decision.
-    pub(crate) fn decided_under(&self, generation: u32) {
+    pub(crate) fn decided_under(&self, generation: u64) {
         self.decided.set(generation);
     }
 
     /// The generation of the policy that decided it last.
-    pub(crate) fn generation(&self) -> u32 {
+    pub(crate) fn generation(&self) -> u64 {
         self.decided.get()
     }
 
     /// Bytes were delivered.
     pub(crate) fn carried(&self, way: Way, bytes: u64) {
-        let mut outcome = self.outcome.borrow_mut();
-        match way {
-            Way::Up => outcome.bytes_up += bytes,
-            Way::Down => outcome.bytes_down += bytes,
-        }
+        let count = match way {
+            Way::Up => &self.up,
+            Way::Down => &self.down,
+        };
+        count.set(count.get() + bytes);
         self.moved.set(true);
     }
 
     /// Bytes delivered so far: up, down.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        let outcome = self.outcome.borrow();
-        (outcome.bytes_up, outcome.bytes_down)
+        (self.up.get(), self.down.get())
     }
 
     /// One side has finished.

@@ -10,10 +10,11 @@ usage: cargo xtask <command>
                                with --shell, a shell on the client's machine at the end
   test [--long] [--only NAME]  run every suite, or those named: fmt, clippy, deny, docs, unit, e2e;
                                with --long, the long sweeps too
+  bench [--quick] [OPTION …]   measure sekisho beside other gates; `bench --help` says what else there is
   regions                      take AWS's regions and the forms of S3's names over from botocore
   suffixes                     take the Public Suffix List over from publicsuffixlist
 
-demo and test begin with setup. They make network namespaces, so they need root; but for what setup
+demo, test and bench begin with setup. They make network namespaces, so they need root; but for what setup
 installs, nothing outside these namespaces is touched.";
 
 /// What to do.
@@ -30,6 +31,8 @@ pub(crate) enum Task {
     },
     /// Run suites.
     Test(TestOptions),
+    /// Measure. The arguments are the bench's own.
+    Bench(Vec<String>),
     /// Write what botocore knows of regions into the source.
     Regions,
     /// Write the Public Suffix List into the source.
@@ -54,6 +57,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Task, Stri
         "setup" => Task::Setup,
         "demo" => Task::Demo { shell: false },
         "test" => Task::Test(TestOptions::default()),
+        // It reads its command line itself.
+        "bench" => Task::Bench(args.by_ref().collect()),
         "regions" => Task::Regions,
         "suffixes" => Task::Suffixes,
         other => return Err(format!("there is no command `{other}`")),
@@ -91,6 +96,7 @@ mod tests {
         assert_eq!(parsed("setup"), Ok(Task::Setup));
         assert_eq!(parsed("regions"), Ok(Task::Regions));
         assert_eq!(parsed("suffixes"), Ok(Task::Suffixes));
+        assert_eq!(parsed("bench --quick -h"), Ok(Task::Bench(vec!["--quick".to_owned(), "-h".to_owned()])));
         assert_eq!(parsed("demo --shell"), Ok(Task::Demo { shell: true }));
         let only = vec!["fmt".to_owned(), "e2e".to_owned()];
         assert_eq!(parsed("test --only fmt --long --only e2e"), Ok(Task::Test(TestOptions { long: true, only })));

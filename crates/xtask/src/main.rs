@@ -1,6 +1,8 @@
-//! The repository's own commands, run as `cargo xtask …`: install what is needed, test everything, show the gate at work.
+//! The repository's own commands, run as `cargo xtask …`: install what is needed, test everything, show the gate at work,
+//! measure it.
 
 mod args;
+mod bench;
 mod cargo;
 mod demo;
 mod regions;
@@ -38,9 +40,10 @@ fn main() -> ExitCode {
 fn run(task: &Task) -> Result<bool> {
     match task {
         Task::Help => println!("{}", args::USAGE),
-        Task::Setup => setup::ensure(&[Need::Demo, Need::EndToEnd, Need::Oracles, Need::Deny])?,
+        Task::Setup => setup::ensure(&[Need::Demo, Need::EndToEnd, Need::Oracles, Need::Deny, Need::Bench])?,
         Task::Demo { shell } => demo::run(*shell)?,
         Task::Test(options) => return test::run(options),
+        Task::Bench(arguments) => return bench::run(arguments),
         Task::Regions => regions::run(&regions::REGIONS)?,
         Task::Suffixes => regions::run(&regions::SUFFIXES)?,
     }

@@ -26,6 +26,8 @@ pub(crate) enum Need {
     Oracles,
     /// `cargo deny`.
     Deny,
+    /// The bench, with the gates that sekisho is measured beside.
+    Bench,
 }
 
 /// Sees to it that what these need is there.
@@ -34,19 +36,27 @@ pub(crate) enum Need {
 /// Fails, saying what to do, without root or apt-get where these are needed, when an installation fails, or when the
 /// kernel lacks something.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
-    let end_to_end = needs.contains(&Need::EndToEnd);
-    if end_to_end || needs.contains(&Need::Demo) {
+    let (end_to_end, bench) = (needs.contains(&Need::EndToEnd), needs.contains(&Need::Bench));
+    if end_to_end || bench || needs.contains(&Need::Demo) {
         if !rustix::process::geteuid().is_root() {
             bail!(
                 "this makes network namespaces, so it needs root. With sudo and rustup, for example:\n  \
                  sudo -E env \"PATH=$PATH:/usr/sbin:/sbin\" cargo xtask …"
             );
         }
-        let mut missing = packages::missing(end_to_end);
+        let mut programs = packages::FOR_DEMO.to_vec();
+        programs.extend(packages::FOR_TESTS.iter().filter(|_| end_to_end));
+        programs.extend(packages::FOR_BENCH.iter().filter(|_| bench));
+        let mut missing = packages::missing(&programs);
         missing.extend(python::missing_package());
-        packages::install(&missing, end_to_end)?;
-        python::ensure()?;
+        packages::install(&missing, &programs)?;
         kernel::check(end_to_end)?;
+    }
+    if end_to_end || needs.contains(&Need::Demo) {
+        python::ensure()?;
+    }
+    if bench {
+        python::ensure_for_bench()?;
     }
     if needs.contains(&Need::Python) || needs.contains(&Need::Oracles) {
         python::ensure()?;

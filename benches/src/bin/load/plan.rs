@@ -57,7 +57,12 @@ impl Plan {
             Work::New | Work::Refused => only(0, self.answer),
             Work::Idle => only(0, 1),
             Work::BulkDown => only(0, self.bytes),
-            Work::BulkUp => only(self.bytes, 1),
+            // As TLS does: nothing but the hello is sent before the server has said something.
+            Work::BulkUp => match step {
+                0 => Some(Request { up: 0, down: 1 }),
+                1 => Some(Request { up: self.bytes.saturating_sub(HEADER as u64), down: 1 }),
+                _ => None,
+            },
             Work::RoundTrips if step == 0 => Some(Request { up: 0, down: 100 }),
             Work::RoundTrips => (step <= self.rounds).then_some(Request { up: 100 - HEADER as u64, down: 100 }),
             Work::Mix if step == 0 => Some(Request { up: 0, down: HANDSHAKE }),

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::compact::Addr;
 use crate::outcome::{Outcome, Verdict};
 use crate::settings::AccessFormat;
 
@@ -92,22 +91,22 @@ impl<'a> Line<'a> {
             time: rfc3339(outcome.accepted + outcome.duration),
             event,
             conn: Some(format!("{:016x}", outcome.conn)),
-            listener: listeners.get(usize::from(outcome.listener)).map(|name| &**name),
+            listener: listeners.get(outcome.listener).map(|name| &**name),
             protocol: Some("tls"),
-            client: Some(outcome.client.socket()),
-            original_dst: outcome.original_dst.as_ref().map(Addr::socket),
+            client: Some(outcome.client),
+            original_dst: outcome.original_dst,
             host: outcome.host.as_ref().map(sekisho_name::Name::as_str),
             port: outcome.port,
             verdict: Some(outcome.verdict.label()),
             rule: outcome.rule.as_deref(),
             reason: outcome.reason.map(crate::reason::Reason::label),
             detail: outcome.detail,
-            upstream: outcome.upstream.as_ref().map(Addr::socket),
+            upstream: outcome.upstream,
             bytes_up: Some(outcome.bytes_up),
             bytes_down: Some(outcome.bytes_down),
             duration_ms: Some(millis(outcome.duration)),
-            dns_ms: outcome.dns.map(|dns| millis(dns.into())),
-            connect_ms: outcome.connect.map(|connect| millis(connect.into())),
+            dns_ms: outcome.dns.map(millis),
+            connect_ms: outcome.connect.map(millis),
             closed_by: outcome.closed_by.map(crate::outcome::ClosedBy::label),
             alpn: offered.map(|offered| &*offered.alpn).filter(|alpn| !alpn.is_empty()),
             tls_versions: offered.map(|offered| offered.versions.iter().map(|v| format!("{v:#06x}")).collect()),
@@ -127,7 +126,7 @@ pub(super) fn squid(out: &mut Vec<u8>, outcome: &Outcome) {
         Verdict::Failed => ("TCP_TUNNEL", 503),
     };
     let (host, port) = (outcome.host.as_ref().map_or("-", |host| host.as_str()), outcome.port.unwrap_or(0));
-    let peer = outcome.upstream.as_ref().map_or("HIER_NONE/-".to_owned(), |peer| format!("HIER_DIRECT/{}", peer.ip()));
+    let peer = outcome.upstream.map_or("HIER_NONE/-".to_owned(), |peer| format!("HIER_DIRECT/{}", peer.ip()));
     let (seconds, millis, elapsed) = (end.as_secs(), end.subsec_millis(), outcome.duration.as_millis());
     let (client, bytes) = (outcome.client.ip(), outcome.bytes_down);
     // Writing to a vector cannot fail.

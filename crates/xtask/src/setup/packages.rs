@@ -11,10 +11,10 @@ use anyhow::{Result, bail};
 
 use crate::{cargo, say};
 
-/// A program and the package that brings it.
-type Program = (&'static str, &'static str);
+/// A program on the PATH, or a file, and the package that brings it.
+pub(super) type Program = (&'static str, &'static str);
 
-const FOR_DEMO: &[Program] = &[
+pub(super) const FOR_DEMO: &[Program] = &[
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("curl", "curl"),
@@ -25,7 +25,7 @@ const FOR_DEMO: &[Program] = &[
     ("python3", "python3"),
 ];
 
-const FOR_TESTS: &[Program] = &[
+pub(super) const FOR_TESTS: &[Program] = &[
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),
     ("openssl", "openssl"),
@@ -37,29 +37,41 @@ const FOR_TESTS: &[Program] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("javac", "default-jdk-headless"),
-    ("squid", "squid"),
+    // Not the package `squid`: it conflicts with this one, and cannot read a hello, which the bench's must.
+    ("squid", "squid-openssl"),
     ("unbound", "unbound"),
     ("strace", "strace"),
 ];
 
-/// Packages that would start a server on the host.
-const SERVICES: &[&str] = &["haproxy", "prometheus", "squid", "unbound"];
+pub(super) const FOR_BENCH: &[Program] = &[
+    ("haproxy", "haproxy"),
+    ("nginx", "nginx"),
+    ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
+    ("sniproxy", "sniproxy"),
+    // What the package `squid` does not have.
+    ("/usr/lib/squid/security_file_certgen", "squid-openssl"),
+    ("strace", "strace"),
+];
 
-/// The packages whose programs are not on the PATH, each once.
-pub(super) fn missing(for_tests: bool) -> Vec<&'static str> {
-    let mut packages: Vec<_> = absent(for_tests).map(|(_, package)| package).collect();
+/// Packages that would start a server on the host.
+const SERVICES: &[&str] = &["haproxy", "nginx", "prometheus", "sniproxy", "squid-openssl", "unbound"];
+
+/// The packages of what is not there, each once.
+pub(super) fn missing(programs: &[Program]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = absent(programs).map(|(_, package)| package).collect();
+    packages.sort_unstable();
     packages.dedup();
     packages
 }
 
 /// Installs packages by apt-get; nothing to do when there are none.
-pub(super) fn install(packages: &[&str], for_tests: bool) -> Result<()> {
+pub(super) fn install(packages: &[&str], programs: &[Program]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
     let names = packages.join(" ");
     if !on_path("apt-get") {
-        let programs: Vec<_> = absent(for_tests).map(|(program, _)| program).collect();
+        let programs: Vec<_> = absent(programs).map(|(program, _)| program).collect();
         bail!(
             "there is no apt-get here, so these have to be installed by hand: {}\n  (in Debian the packages are: {names})",
             programs.join(", ")
@@ -72,17 +84,18 @@ pub(super) fn install(packages: &[&str], for_tests: bool) -> Result<()> {
     drop(quiet);
     for service in SERVICES.iter().filter(|service| packages.contains(service)) {
         // Nor at the next boot. Where there is no systemd, there is nothing to disable.
+        let service = service.trim_end_matches("-openssl");
         let _ = Command::new("systemctl").args(["--quiet", "disable", service]).stderr(Stdio::null()).status();
     }
-    if let Some((program, package)) = absent(for_tests).next() {
-        bail!("{package} is installed, but `{program}` is not on the PATH: add /usr/sbin and /sbin to it");
+    if let Some((program, package)) = absent(programs).next() {
+        bail!("{package} is installed, but `{program}` is not there or not on the PATH: add /usr/sbin and /sbin to it");
     }
     Ok(())
 }
 
-fn absent(for_tests: bool) -> impl Iterator<Item = Program> {
-    let more = if for_tests { FOR_TESTS } else { &[] };
-    FOR_DEMO.iter().chain(more).copied().filter(|(program, _)| !on_path(program))
+fn absent(programs: &[Program]) -> impl Iterator<Item = Program> {
+    let there = |program: &str| if program.starts_with('/') { Path::new(program).exists() } else { on_path(program) };
+    programs.iter().copied().filter(move |(program, _)| !there(program))
 }
 
 fn on_path(program: &str) -> bool {

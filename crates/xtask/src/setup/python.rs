@@ -21,16 +21,25 @@ pub(super) fn missing_package() -> Option<&'static str> {
 
 /// Makes the environment and installs what `tests/requirements.txt` says, unless that was done already.
 pub(super) fn ensure() -> Result<()> {
-    let requirements = lab::workspace().join("tests/requirements.txt");
+    install("tests/requirements.txt", "requirements.txt", "awscli, boto3 and moto")
+}
+
+/// The same for what only the bench needs.
+pub(super) fn ensure_for_bench() -> Result<()> {
+    install("benches/peers/requirements.txt", "requirements-bench.txt", "Envoy")
+}
+
+/// `done` is a copy, in the environment, of the list that was last installed from.
+fn install(list: &str, done: &str, what: &str) -> Result<()> {
+    let requirements = lab::workspace().join(list);
     let wanted =
         fs::read_to_string(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-    // A copy of the file that the environment was made from.
-    let done = environment().join("requirements.txt");
+    let done = environment().join(done);
     let python = environment().join("bin/python");
     if python.exists() && fs::read_to_string(&done).is_ok_and(|text| text == wanted) {
         return Ok(());
     }
-    say::progress("installing awscli, boto3 and moto into target/venv (pip, about half a minute)");
+    say::progress(format_args!("installing {what} into target/venv (pip, about half a minute)"));
     if !python.exists() {
         cargo::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment()))?;
     }

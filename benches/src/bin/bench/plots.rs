@@ -1,0 +1,107 @@
+//! What the tables say, as pictures.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use plotters::coord::ranged1d::SegmentValue;
+use plotters::prelude::*;
+
+use crate::figures::{self, Metric, Summary, number};
+use crate::results::Results;
+
+const WIDTH: u32 = 760;
+const BAR: u32 = 34;
+const OURS: RGBColor = RGBColor(0xb3, 0x3a, 0x2b);
+const LIMIT: RGBColor = RGBColor(0x9a, 0x9a, 0x9a);
+const PEER: RGBColor = RGBColor(0x4a, 0x6f, 0xa5);
+
+/// One picture of bars: file, what it shows, work, figure.
+type Bars = (&'static str, &'static str, &'static str, Metric);
+
+const BARS: &[Bars] = &[
+    (
+        "cpu-per-connection",
+        "CPU time of a new connection with a 1.5 KB hello, µs",
+        "new-large",
+        figures::cpu_per_connection,
+    ),
+    ("connections-per-second", "new connections per second", "new-large", figures::rate),
+    ("cpu-per-gb-down", "CPU time of a GB to the client over 8 connections, s", "down-8", figures::cpu_per_gb),
+    ("cpu-per-gb-up", "CPU time of a GB to the server over 8 connections, s", "up-8", figures::cpu_per_gb),
+    ("round-trip-p99", "p99 of a round trip, 64 connections, µs", "trips-64", figures::p99),
+    ("memory-per-connection", "memory of an idle connection, KiB", "idle", figures::memory_each),
+    ("cpu-per-refusal", "CPU time of a refusal, µs", "refused", figures::cpu_per_connection),
+];
+
+/// Draws what there are cells for; the files that were written and what they show.
+pub(crate) fn draw(results: &Results, directory: &Path) -> Result<Vec<(String, &'static str)>> {
+    let mut drawn = Vec::new();
+    for (name, title, work, metric) in BARS {
+        let rows: Vec<_> = results
+            .gates
+            .iter()
+            .filter_map(|g| Some((g.id.as_str(), results.summary(&g.id, work, *metric)?)))
+            .collect();
+        if rows.len() > 1 {
+            let file = format!("{name}.svg");
+            fs::write(directory.join(&file), bars(title, &rows).map_err(|error| anyhow!("{file}: {error}"))?)?;
+            drawn.push((file, *title));
+        }
+    }
+    Ok(drawn)
+}
+
+/// A bar for each row, its least and greatest as a line over its end.
+fn bars(title: &str, rows: &[(&str, Summary)]) -> Result<String, Box<dyn std::error::Error>> {
+    let mut text = String::new();
+    let count = rows.len();
+    let height = 70 + BAR * u32::try_from(count)?;
+    {
+        let area = SVGBackend::with_string(&mut text, (WIDTH, height)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let most = rows.iter().map(|(_, summary)| summary.max).fold(0.0, f64::max);
+        // Plots count from below, tables from above.
+        let row = |at: usize| count - 1 - at;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 17))
+            .margin(10)
+            .x_label_area_size(24)
+            .y_label_area_size(130)
+            .build_cartesian_2d(0.0..most * 1.15, (0..count).into_segmented())?;
+        let name = |value: &SegmentValue<usize>| match value {
+            SegmentValue::CenterOf(at) if *at < count => rows.get(row(*at)).map_or("", |(name, _)| name).to_owned(),
+            _ => String::new(),
+        };
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .y_labels(count)
+            .y_label_formatter(&name)
+            .x_label_formatter(&|value| number(*value))
+            .label_style(("sans-serif", 13))
+            .draw()?;
+        for (at, (name, summary)) in rows.iter().enumerate() {
+            let (low, middle, high) =
+                (SegmentValue::Exact(row(at)), SegmentValue::CenterOf(row(at)), SegmentValue::Exact(row(at) + 1));
+            let mut bar = Rectangle::new([(0.0, low), (summary.median, high)], colour(name).filled());
+            bar.set_margin(5, 5, 0, 0);
+            let range = PathElement::new([(summary.min, middle.clone()), (summary.max, middle.clone())], BLACK);
+            let value = Text::new(number(summary.median), (summary.max + most * 0.01, middle), ("sans-serif", 13));
+            chart.draw_series([bar])?;
+            chart.draw_series([range])?;
+            chart.draw_series([value])?;
+        }
+        area.present()?;
+    }
+    Ok(text)
+}
+
+fn colour(gate: &str) -> RGBColor {
+    match gate {
+        "sekisho" => OURS,
+        "direct" => LIMIT,
+        _ if gate.starts_with("floor") => LIMIT,
+        _ => PEER,
+    }
+}

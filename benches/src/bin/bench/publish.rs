@@ -1,0 +1,60 @@
+//! docs/performance.md: its figures are put between its marks from a run's results, so that nobody types one.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::results::Results;
+use crate::{plots, report, targets};
+
+/// Fills the page from the results in `directory`.
+pub(crate) fn publish(directory: &Path) -> Result<()> {
+    let results = Results::read(directory)?;
+    let page = lab::workspace().join("docs/performance.md");
+    let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+    let directory = directory.canonicalize()?;
+    let from_docs =
+        directory.strip_prefix(lab::workspace().canonicalize()?).context("the results are not in the repository")?;
+    let parts = [
+        ("run", report::run_line(&results)),
+        ("targets", targets::table(&targets::all(&results))),
+        ("plots", pictures(&results, &directory, from_docs)?),
+        ("works", report::works(&results)),
+    ];
+    let filled = parts.iter().try_fold(text, |text, (name, part)| between(&text, name, part))?;
+    fs::write(&page, filled)?;
+    println!("{} shows {}", page.display(), from_docs.display());
+    Ok(())
+}
+
+fn pictures(results: &Results, directory: &Path, from_docs: &Path) -> Result<String> {
+    let mut text = String::new();
+    for (file, title) in plots::draw(results, directory)? {
+        let _ = writeln!(text, "![{title}](../{}/{file})\n", from_docs.display());
+    }
+    Ok(text)
+}
+
+/// The text with what stands between `<!-- bench: name -->` and `<!-- bench: end -->` replaced.
+fn between(text: &str, name: &str, part: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- bench: {name} -->\n"), "<!-- bench: end -->");
+    let Some((before, rest)) = text.split_once(&begin) else { bail!("the page has no {}", begin.trim_end()) };
+    let Some((_, after)) = rest.split_once(end) else { bail!("{} has no end", begin.trim_end()) };
+    Ok(format!("{before}{begin}\n{}\n\n{end}{after}", part.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::between;
+
+    #[test]
+    fn only_what_stands_between_the_marks_is_replaced() {
+        let page = "a\n<!-- bench: run -->\nold\n<!-- bench: end -->\nb\n";
+        let filled = between(page, "run", "new\n").expect("the marks are there");
+        assert_eq!(filled, "a\n<!-- bench: run -->\n\nnew\n\n<!-- bench: end -->\nb\n");
+        assert_eq!(between(&filled, "run", "new").expect("they still are"), filled);
+        assert!(between(page, "other", "new").is_err());
+    }
+}

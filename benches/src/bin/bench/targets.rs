@@ -1,0 +1,132 @@
+//! What the project promises of its speed, beside what was measured.
+
+use std::fmt::Write as _;
+
+use crate::figures::{self, Metric, Summary, number};
+use crate::results::Results;
+
+/// Above all peers.
+const OURS: &str = "sekisho";
+const FLOOR_COPY: &str = "floor-copy";
+const FLOOR_SPLICE: &str = "floor-splice";
+const DEBIAN: &str = "haproxy";
+
+/// One promise.
+pub(crate) struct Target {
+    what: String,
+    limit: String,
+    /// What was measured, or why there is nothing.
+    figure: String,
+    /// Nothing where nothing was measured.
+    met: Option<bool>,
+}
+
+/// A limit on a figure.
+#[derive(Clone, Copy)]
+enum Limit {
+    Most(f64),
+    Least(f64),
+}
+
+impl Limit {
+    fn met(self, value: f64) -> bool {
+        match self {
+            Self::Most(most) => value <= most,
+            Self::Least(least) => value >= least,
+        }
+    }
+
+    fn shown(self, unit: &str) -> String {
+        match self {
+            Self::Most(most) => format!("≤ {}{unit}", number(most)),
+            Self::Least(least) => format!("≥ {}{unit}", number(least)),
+        }
+    }
+}
+
+/// Every promise, in the order in which they were made.
+pub(crate) fn all(results: &Results) -> Vec<Target> {
+    use Limit::{Least, Most};
+    let newer = results.gates.iter().map(|gate| gate.id.as_str()).find(|id| id.starts_with("haproxy-"));
+    let (new, down, up, trips) = (
+        &["new-large"][..],
+        &["down-1", "down-8", "down-64"][..],
+        &["up-1", "up-8", "up-64"][..],
+        &["trips-1", "trips-64"][..],
+    );
+    let (per_connection, per_gb) = (figures::cpu_per_connection as Metric, figures::cpu_per_gb as Metric);
+    let (throughput, rate) = (figures::throughput as Metric, figures::rate as Metric);
+    let ratio = |what: &str, other: &str, works: &[&str], metric: Metric, limit: Limit| {
+        let parts: Vec<_> = works.iter().map(|work| results.ratio(OURS, other, work, metric)).collect();
+        let name = format!("{what}{}", connections(works));
+        judged(name, &parts, limit, &format!(" × {other}"))
+    };
+    let mut all = vec![
+        ratio("CPU per connection", FLOOR_COPY, new, per_connection, Most(1.10)),
+        ratio("CPU per connection", DEBIAN, new, per_connection, Most(0.75)),
+        ratio("CPU per connection", newer.unwrap_or("HAProxy 3.4"), new, per_connection, Most(0.80)),
+    ];
+    for (direction, works) in [("down", down), ("up", up)] {
+        all.push(ratio(&format!("CPU per GB {direction}"), FLOOR_SPLICE, works, per_gb, Most(1.05)));
+        all.push(ratio(&format!("CPU per GB {direction}"), DEBIAN, works, per_gb, Most(0.45)));
+    }
+    for (direction, works) in [("down", down), ("up", up)] {
+        all.push(ratio(&format!("bulk throughput {direction}"), DEBIAN, works, throughput, Least(1.4)));
+        all.push(ratio(&format!("bulk throughput {direction}"), FLOOR_SPLICE, works, throughput, Least(0.97)));
+    }
+    all.push(ratio("new connections per second", FLOOR_COPY, new, rate, Least(0.95)));
+    all.push(first_of_peers(results));
+    all.push(ratio("round trip p50", FLOOR_COPY, trips, figures::p50, Most(1.03)));
+    all.push(ratio("round trip p99", FLOOR_COPY, trips, figures::p99, Most(1.10)));
+    let idle = |metric| results.summary(OURS, "idle", metric);
+    let in_mib = |kib: Option<Summary>| kib.map(|kib| kib.scaled(1.0 / 1024.0));
+    let base = in_mib(idle(figures::memory_base));
+    let left = in_mib(idle(figures::memory_left));
+    all.push(judged("memory per idle connection".to_owned(), &[idle(figures::memory_each)], Most(1.2), " KiB"));
+    all.push(judged("memory with 1,000 names".to_owned(), &[base], Most(8.0), " MiB"));
+    all.push(judged("of it more after 9,000 connections".to_owned(), &[left], Most(2.0), " MiB"));
+    let refusal = results.ratio_of_works(OURS, ("refused", "new-large"), per_connection);
+    all.push(judged("CPU of a refusal".to_owned(), &[refusal], Most(0.6), " × a served connection"));
+    all
+}
+
+/// Which numbers of connections the figures are for, where they are for several.
+fn connections(works: &[&str]) -> String {
+    let numbers: Vec<_> = works.iter().filter_map(|work| work.split('-').nth(1)).collect();
+    if works.len() < 2 { String::new() } else { format!(", {} connections", numbers.join(" / ")) }
+}
+
+fn judged(what: String, parts: &[Option<Summary>], limit: Limit, unit: &str) -> Target {
+    let shown = |part: &Option<Summary>| part.map_or_else(|| "–".to_owned(), |summary| summary.to_string());
+    let figure = parts.iter().map(shown).collect::<Vec<_>>().join(" / ");
+    let all: Option<Vec<f64>> = parts.iter().map(|part| part.map(|summary| summary.median)).collect();
+    Target { what, limit: limit.shown(unit), figure, met: all.map(|all| all.iter().all(|value| limit.met(*value))) }
+}
+
+fn first_of_peers(results: &Results) -> Target {
+    let rate = |gate: &str| results.summary(gate, "new-large", figures::rate).map(|summary| summary.median);
+    let peers =
+        results.gates.iter().filter(|gate| gate.id != OURS && gate.id != "direct" && !gate.id.starts_with("floor"));
+    let best = peers.filter_map(|gate| Some((gate.id.as_str(), rate(&gate.id)?))).max_by(|a, b| a.1.total_cmp(&b.1));
+    let ours = rate(OURS);
+    let figure = match (ours, best) {
+        (Some(ours), Some((peer, most))) => format!("{}; the next is {peer} with {}", number(ours), number(most)),
+        _ => "–".to_owned(),
+    };
+    let met = ours.zip(best).map(|(ours, (_, most))| ours > most);
+    Target { what: "new connections per second".to_owned(), limit: "more than every peer".to_owned(), figure, met }
+}
+
+/// As Markdown.
+pub(crate) fn table(targets: &[Target]) -> String {
+    let mut text = "| | target | measured | met |\n|---|---|---|---|\n".to_owned();
+    for target in targets {
+        let met = match target.met {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "not measured",
+        };
+        let _ = writeln!(text, "| {} | {} | {} | {met} |", target.what, target.limit, target.figure);
+    }
+    text
+}
