@@ -153,6 +153,7 @@ fn filler(length: usize, seed: u32) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use rustls::server::Acceptor;
     use sekisho_peek::tls::{Limits, Progress, inspect};
 
     use super::*;
@@ -171,6 +172,18 @@ mod tests {
         for size in Size::value_variants() {
             let Ok(Progress::Done(read)) = inspect(&hello(*size), &Limits::default()) else { panic!("{size:?}") };
             assert_eq!(read.name.as_str(), NAME);
+        }
+    }
+
+    #[test]
+    fn rustls_reads_both_the_same() {
+        for size in Size::value_variants() {
+            let mut acceptor = Acceptor::default();
+            acceptor.read_tls(&mut hello(*size).as_slice()).unwrap();
+            let accepted = acceptor.accept().unwrap_or_else(|(error, _)| panic!("{error}")).unwrap();
+            let read = accepted.client_hello();
+            assert_eq!(read.server_name(), Some(NAME));
+            assert_eq!(read.alpn().unwrap().collect::<Vec<_>>(), [b"h2".as_slice(), b"http/1.1"]);
         }
     }
 

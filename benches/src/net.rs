@@ -3,14 +3,19 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 /// Connections that may wait to be accepted; the kernel's `somaxconn` may say less.
 const BACKLOG: i32 = 8192;
+/// After an `accept` for which nothing was left.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Listening sockets on one address, so many that share it. Where the port is 0, the kernel chooses one for all.
 pub fn listen(address: SocketAddr, how_many: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
@@ -31,13 +36,44 @@ pub fn listen(address: SocketAddr, how_many: usize) -> io::Result<(SocketAddr, V
 /// The next connection, if one is waiting.
 ///
 /// # Errors
-/// Only for what concerns the listener; connections that died while they waited are passed over.
+/// Only for what concerns the listener. A connection that died while it waited is passed over; where descriptors or
+/// memory are used up this says so, and pauses rather than spin.
 pub fn accept(listener: &OwnedFd) -> io::Result<Option<OwnedFd>> {
     match net::accept_with(listener, FLAGS) {
         Ok(socket) => Ok(Some(socket)),
         Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => Ok(None),
+        Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+            eprintln!("cannot accept: {error}");
+            thread::sleep(PAUSE);
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Lets this process have as many descriptors as it may, up to what thousands of connections need.
+pub fn raise_descriptor_limit() {
+    const ENOUGH: u64 = 20_000;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let may = maximum.unwrap_or(ENOUGH).min(ENOUGH);
+    if current.is_some_and(|current| current < may) {
+        // Where this fails, there are as many as there were.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(may), maximum });
+    }
+}
+
+/// Runs one thread for each of `parts`, until one of them fails.
+///
+/// # Errors
+/// That failure.
+pub fn run_threads<T: Send + 'static>(parts: Vec<T>, run: fn(T) -> io::Result<()>) -> io::Result<()> {
+    let (sender, ended) = mpsc::channel();
+    for part in parts {
+        let sender = sender.clone();
+        thread::spawn(move || sender.send(run(part)));
+    }
+    drop(sender);
+    ended.iter().find(Result::is_err).unwrap_or(Ok(()))
 }
 
 /// A connection that may not be there yet: until then, sending would block.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::thread;
+use std::time::Duration;
 use std::{iter, mem};
 
 use anyhow::{Result, ensure};
@@ -34,20 +34,15 @@ struct Arguments {
 fn main() -> Result<()> {
     let Arguments { bind, threads, verify } = Arguments::parse();
     ensure!(threads > 0, "--threads must be at least 1");
+    net::raise_descriptor_limit();
     let mut listeners: Vec<Vec<OwnedFd>> = iter::repeat_with(Vec::new).take(threads).collect();
     for address in bind {
         let (address, sockets) = net::listen(address, threads)?;
         listeners.iter_mut().zip(sockets).for_each(|(thread, socket)| thread.push(socket));
         println!("listening {address}");
     }
-    let threads: Vec<_> = listeners
-        .into_iter()
-        .map(|listeners| thread::spawn(move || Worker::new(listeners, verify).and_then(Worker::run)))
-        .collect();
-    for thread in threads {
-        thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
-    }
-    Ok(())
+    let parts = listeners.into_iter().map(|listeners| (listeners, verify)).collect();
+    Ok(net::run_threads(parts, |(listeners, verify)| Worker::new(listeners, verify)?.run())?)
 }
 
 /// One thread.
@@ -79,7 +74,7 @@ impl Worker {
         let mut events = Poll::events();
         let mut turns = Vec::new();
         loop {
-            let timeout = if self.again.is_empty() { None } else { Some(std::time::Duration::ZERO) };
+            let timeout = if self.again.is_empty() { None } else { Some(Duration::ZERO) };
             self.poll.wait(&mut events, timeout)?;
             for event in &events {
                 self.ready(event)?;

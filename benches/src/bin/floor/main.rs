@@ -6,9 +6,8 @@ mod pipes;
 mod worker;
 
 use std::net::SocketAddr;
-use std::thread;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use sekisho_benches::net;
 
@@ -60,14 +59,9 @@ impl To {
 fn main() -> Result<()> {
     let Arguments { bind, threads, via, to } = Arguments::parse();
     ensure!(threads > 0, "--threads must be at least 1");
+    net::raise_descriptor_limit();
     let (address, listeners) = net::listen(bind, threads)?;
     println!("listening {address}");
-    let threads: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| thread::spawn(move || Worker::new(listener, address.port(), via, to)?.run()))
-        .collect();
-    for thread in threads {
-        thread.join().map_err(|_| anyhow!("a thread panicked"))??;
-    }
-    Ok(())
+    let parts = listeners.into_iter().map(|listener| (listener, address.port(), via, to)).collect();
+    Ok(net::run_threads(parts, |(listener, port, via, to)| Worker::new(listener, port, via, to)?.run())?)
 }

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-use std::{io, mem, thread};
+use std::{io, mem};
 
-use rustix::io::Errno;
 use rustix::net::sockopt;
 use sekisho_benches::net;
 use sekisho_benches::poll::{Event, LISTENER, Poll};
@@ -13,9 +12,6 @@ use sekisho_benches::slots::{Key, Slots};
 
 use crate::flow::{End, Flow, Tools};
 use crate::{To, Via};
-
-/// After an `accept` or `socket` that found no descriptor left.
-const PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Worker {
     poll: Poll,
@@ -80,22 +76,13 @@ impl Worker {
     }
 
     fn accept(&mut self) -> io::Result<()> {
-        match net::accept(&self.listener) {
-            Ok(None) => Ok(()),
-            Ok(Some(client)) => {
-                // The client learns by a reset that it was not to be.
-                if let Err(error) = self.open(client) {
-                    eprintln!("floor: {error}");
-                }
-                Ok(())
-            }
-            Err(error) if out_of_resources(&error) => {
-                eprintln!("floor: {error}");
-                thread::sleep(PAUSE);
-                Ok(())
-            }
-            Err(error) => Err(error),
+        if let Some(client) = net::accept(&self.listener)?
+            && let Err(error) = self.open(client)
+        {
+            // The client learns by a reset that it was not to be.
+            eprintln!("floor: {error}");
         }
+        Ok(())
     }
 
     /// Dials, and watches both sockets, each once for its whole life.
@@ -160,9 +147,4 @@ impl Pair {
         self.down.pass_end_on(&self.client)?;
         Ok(if up || down { Next::HadItsTurn } else { Next::Wait })
     }
-}
-
-fn out_of_resources(error: &io::Error) -> bool {
-    let code = error.raw_os_error();
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].iter().any(|errno| code == Some(errno.raw_os_error()))
 }

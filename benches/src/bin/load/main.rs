@@ -22,6 +22,7 @@ use crate::worker::Worker;
 
 fn main() -> Result<ExitCode> {
     let settings = Settings::new(Arguments::parse())?;
+    net::raise_descriptor_limit();
     let begun = Instant::now();
     let (mut tally, held) = run_threads(&settings, begun)?;
     let took = if settings.plan.work == Work::Idle { hold(held, &mut tally, begun)? } else { begun.elapsed() };
