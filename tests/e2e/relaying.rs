@@ -210,6 +210,10 @@ fn what_is_still_open_after_a_minute_has_a_line_and_later_its_end_under_the_same
         peer::ping(&mut long, b"first").await?;
         tokio::time::sleep(Duration::from_secs(55)).await;
         ensure!(open(&gate)?.is_empty(), "too early");
+        // A balancer between would forget a quiet connection; and a peer that vanished would not be noticed.
+        let sockets = lab.gate.run("ss", ["-tno", "state", "established"])?;
+        let of = |port: &str| sockets.lines().filter(|line| line.contains(port)).all(|line| line.contains("keepalive"));
+        ensure!(sockets.lines().count() == 3 && of(":443") && of(":8443"), "{sockets}");
         let mut short = peer::open(TO.parse()?, HOST, Task::Echo).await?;
         peer::ping(&mut short, b"short").await?;
         tokio::time::sleep(Duration::from_secs(8)).await;

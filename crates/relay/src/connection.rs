@@ -83,12 +83,13 @@ async fn open(worker: &Worker, live: &Live, client: &TcpStream, undecided: Undec
 /// Where the client wanted to go: the port that will be dialled. Its address is only ever recorded.
 fn arrive(worker: &Worker, live: &Live, client: &TcpStream) -> Result<u16, Stop> {
     let mut outcome = live.outcome.borrow_mut();
-    let port = match worker.listener(outcome.listener).map(|listener| listener.destination) {
-        Some(Destination::None { port }) => port,
-        Some(Destination::Redirect) | None => {
-            let original = destination::original(client, outcome.client.ip()).ok().flatten();
+    let direct = Stop::new(Reason::NotRedirected, "the client dialled the gate itself");
+    let listener = worker.listener(outcome.listener).ok_or(direct)?;
+    let port = match listener.destination {
+        Destination::None { port } => port,
+        Destination::Redirect => {
+            let original = destination::original(client, outcome.client.ip(), listener.bind).ok().flatten();
             outcome.original_dst = original;
-            let direct = Stop::new(Reason::NotRedirected, "the client dialled the gate itself");
             original.ok_or(direct)?.port()
         }
     };

@@ -7,8 +7,9 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 /// The destination that the client dialled, from the kernel's NAT table; `None` if nothing redirected the connection:
-/// there is no entry, or the entry says the address that the client reached anyway.
-pub(crate) fn original(stream: &TcpStream, client: IpAddr) -> io::Result<Option<SocketAddr>> {
+/// there is no entry, or the entry says the address that the client reached anyway. `listener` is where the listening
+/// socket was bound.
+pub(crate) fn original(stream: &TcpStream, client: IpAddr, listener: SocketAddr) -> io::Result<Option<SocketAddr>> {
     let socket = SockRef::from(stream);
     let answer = if client.is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
     let original = match answer {
@@ -18,8 +19,11 @@ pub(crate) fn original(stream: &TcpStream, client: IpAddr) -> io::Result<Option<
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOPROTOOPT.raw_os_error()) => None,
         Err(error) => return Err(error),
     };
-    let local = stream.local_addr()?;
-    Ok(original.map(plain).filter(|&original| original != plain(local)))
+    let Some(original) = original.map(plain) else { return Ok(None) };
+    // Nearly every redirect changes the port: then there is no need to ask for the address that was reached.
+    let may_be_direct = [original.port(), 0].contains(&listener.port());
+    let direct = may_be_direct && plain(stream.local_addr()?) == original;
+    Ok((!direct).then_some(original))
 }
 
 /// A v4-mapped address as the IPv4 address that it is.

@@ -3,15 +3,17 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::FutureExt;
 use rustix::io::Errno;
-use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 use crate::listen;
 use crate::reason::Reason;
@@ -72,54 +74,91 @@ pub(crate) async fn dial(
     let order = in_order(addresses, |address| failures.recent(address, now));
     let mut last = Unreached { reason: Reason::ConnectFailed, detail: "no address to dial", last: None };
     let mut waiting = order.into_iter();
-    let mut attempts = FuturesUnordered::new();
-    let mut newest = None;
+    let mut attempts = Vec::new();
     let mut slow = Vec::new();
     loop {
-        if let Some(address) = waiting.next() {
-            newest = Some(address);
-            attempts.push(async move { (connect(address).await, address) });
-        } else if attempts.is_empty() {
-            return Err(last);
-        }
-        let more = waiting.len() > 0;
-        let stagger = async {
-            if more {
-                tokio::time::sleep(STAGGER).await;
-            } else {
-                std::future::pending::<()>().await;
+        let newest = waiting.next();
+        let begun = newest.map(|address| begin(address).map_err(|error| (error, address)));
+        let reached = match begun {
+            Some(Ok(attempt)) => {
+                attempts.push(attempt);
+                first_of(&mut attempts, (waiting.len() > 0).then_some(STAGGER)).await
             }
+            Some(Err(failed)) => Some(Err(failed)),
+            None if attempts.is_empty() => return Err(last),
+            None => first_of(&mut attempts, None).await,
         };
-        tokio::select! {
-            biased;
-            Some((result, address)) = attempts.next() => match result {
-                Ok(stream) => {
-                    // The next connection should not wait for them again.
-                    slow.iter().filter(|&&other| other != address).for_each(|&other| failures.note(other, now));
-                    failures.clear(address);
-                    return Ok((stream, address));
+        match reached {
+            Some(Ok(Attempt { stream, address })) => {
+                // The next connection should not wait for them again.
+                slow.iter().filter(|&&other| other != address).for_each(|&other| failures.note(other, now));
+                failures.clear(address);
+                return Ok((stream, address));
+            }
+            Some(Err((error, address))) => {
+                let (reason, detail) = classify(&error);
+                if matches!(reason, Reason::ConnectFailed | Reason::ConnectTimeout) {
+                    failures.note(address, now);
                 }
-                Err(error) => {
-                    let (reason, detail) = classify(&error);
-                    if matches!(reason, Reason::ConnectFailed | Reason::ConnectTimeout) {
-                        failures.note(address, now);
-                    }
-                    last = Unreached { reason, detail, last: Some(address) };
-                }
-            },
-            () = stagger => slow.extend(newest),
+                last = Unreached { reason, detail, last: Some(address) };
+            }
+            None => slow.extend(newest),
         }
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+/// A connection under way.
+#[derive(Debug)]
+struct Attempt {
+    stream: TcpStream,
+    address: SocketAddr,
+}
+
+/// Sends the SYN.
+fn begin(address: SocketAddr) -> io::Result<Attempt> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     listen::tune(&SockRef::from(&socket))?;
-    socket.connect(address).await
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Ok(Attempt { stream: TcpStream::from_std(socket.into())?, address }),
+    }
+}
+
+/// The first attempt that comes to an end, which is taken out; `None` if none does within `patience`.
+async fn first_of(
+    attempts: &mut Vec<Attempt>,
+    patience: Option<Duration>,
+) -> Option<Result<Attempt, (io::Error, SocketAddr)>> {
+    let first = poll_fn(|cx| {
+        let done = attempts.iter().position(|attempt| attempt.stream.poll_write_ready(cx).is_ready());
+        done.map_or(Poll::Pending, |index| Poll::Ready(attempts.swap_remove(index)))
+    });
+    let attempt = match patience {
+        Some(patience) => tokio::time::timeout(patience, first).await.ok()?,
+        None => first.await,
+    };
+    Some(match failure(&attempt.stream) {
+        Some(error) => Err((error, attempt.address)),
+        None => Ok(attempt),
+    })
+}
+
+/// Why an attempt that has come to an end has failed. The kernel marks one that has in the event that ended it, so that
+/// one which has not need not be asked.
+fn failure(stream: &TcpStream) -> Option<io::Error> {
+    match stream.ready(Interest::WRITABLE).now_or_never() {
+        Some(Ok(ready)) if !ready.is_write_closed() => None,
+        Some(Err(error)) => Some(error),
+        _ => stream.take_error().unwrap_or_else(Some),
+    }
 }
 
 /// Families in turn, the first address's family first (RFC 8305 §4), and those that failed lately after all others.
 fn in_order(addresses: Vec<SocketAddr>, failed: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
+    let Some(&first) = addresses.first() else { return addresses };
+    if !addresses.iter().any(|&address| failed(address) || address.is_ipv4() != first.is_ipv4()) {
+        return addresses;
+    }
     let (bad, good): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|&address| failed(address));
     let mut order = Vec::with_capacity(good.len() + bad.len());
     for group in [good, bad] {

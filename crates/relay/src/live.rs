@@ -43,6 +43,8 @@ pub(crate) struct Live {
     decided: Cell<u64>,
     first_end: Cell<Option<ClosedBy>>,
     order: Cell<Option<ClosedBy>>,
+    /// The upstream's socket is to get what only long connections need.
+    lasting: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -76,6 +78,7 @@ impl Live {
             decided: Cell::new(0),
             first_end: Cell::new(None),
             order: Cell::new(None),
+            lasting: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -131,6 +134,21 @@ impl Live {
     /// Tells it to end. Its task does so when it is next polled, which this causes.
     pub(crate) fn order_end(&self, why: ClosedBy) {
         self.order.set(Some(why));
+        self.wake();
+    }
+
+    /// Tells it that it lasts, which its task asks about with [`Live::takes_lasting`].
+    pub(crate) fn order_lasting(&self) {
+        self.lasting.set(true);
+        self.wake();
+    }
+
+    /// Whether it was told that it lasts, once.
+    pub(crate) fn takes_lasting(&self) -> bool {
+        self.lasting.take()
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }

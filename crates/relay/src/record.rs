@@ -2,6 +2,7 @@
 
 mod file;
 mod line;
+mod object;
 #[cfg(test)]
 mod tests;
 mod writer;

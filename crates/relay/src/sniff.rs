@@ -5,7 +5,7 @@ use std::io;
 use sekisho_peek::tls::{ClientHello, Inspector, Progress, Refusal};
 use tokio::net::TcpStream;
 
-use crate::transfer::Tools;
+use crate::transfer::{Tools, drained};
 
 /// A hello and everything that was read with it: what goes upstream first, unchanged.
 #[derive(Debug)]
@@ -49,6 +49,9 @@ pub(crate) async fn sniff(
         };
         bytes.extend_from_slice(scratch.get(..read).unwrap_or_default());
         drop(scratch);
+        if read < room {
+            drained(stream);
+        }
         // Every time, although it may need more than there is: a hello that is already wrong waits for nothing.
         if let Progress::Done(hello) = inspector.inspect(&bytes).map_err(Unread::Refused)? {
             return Ok(Sniffed { hello, bytes });

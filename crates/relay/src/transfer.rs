@@ -14,10 +14,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::SendFlags;
 use socket2::SockRef;
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
+use crate::listen::keep_alive;
 use crate::live::{Live, Way};
 use crate::outcome::ClosedBy;
 
@@ -67,8 +69,13 @@ pub(crate) async fn transfer(
             reset(&client, &upstream);
             return Poll::Ready(order);
         }
-        let polled = (up.poll(cx, &client, &upstream, live, tools), down.poll(cx, &upstream, &client, live, tools));
-        let broken = match polled {
+        if live.takes_lasting() {
+            // Without it a peer that vanished is found by the idle timeout only.
+            let _ = keep_alive(&SockRef::from(&upstream));
+        }
+        let polled_up = up.poll(cx, &client, &upstream, live, tools, down.ended());
+        let polled_down = down.poll(cx, &upstream, &client, live, tools, up.ended());
+        let broken = match (polled_up, polled_down) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
                 return Poll::Ready(live.first_end().unwrap_or(ClosedBy::Client));
             }
@@ -110,8 +117,11 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
 /// Sends `last`, then the end of data, then reads and drops what the peer still sends until it ends too, for at most
 /// `patience`: closing with unread bytes would become a reset, which can destroy what was sent last.
 pub(crate) async fn say_goodbye(stream: TcpStream, last: &[u8], patience: Duration, tools: &Tools) {
-    // A fresh socket's send buffer takes the few bytes at once; a peer that is gone needs no goodbye.
-    if stream.try_write(last).is_err() || shutdown_write(&stream).is_err() {
+    // A fresh socket's send buffer takes the few bytes at once, and the end that follows travels in their packet. A peer
+    // that is gone needs no goodbye.
+    let sent = stream
+        .try_io(Interest::WRITABLE, || Ok(rustix::net::send(&stream, last, SendFlags::NOSIGNAL | SendFlags::MORE)?));
+    if sent.is_err() || shutdown_write(&stream).is_err() {
         return;
     }
     let drained = poll_fn(|cx| {
@@ -122,6 +132,7 @@ pub(crate) async fn say_goodbye(stream: TcpStream, last: &[u8], patience: Durati
             let mut scratch = tools.scratch.borrow_mut();
             match stream.try_read(&mut scratch) {
                 Ok(0) => return Poll::Ready(()),
+                Ok(read) if read < scratch.len() => drained(&stream),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Poll::Ready(()),
@@ -133,6 +144,13 @@ pub(crate) async fn say_goodbye(stream: TcpStream, last: &[u8], patience: Durati
 
 fn shutdown_write(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).shutdown(std::net::Shutdown::Write)
+}
+
+/// Tells the runtime that `source` has nothing more just now, after a read that did not fill its buffer. Whatever
+/// arrives later raises a new edge-triggered event, so a second read that would only say "would block" is spared.
+pub(crate) fn drained(source: &TcpStream) {
+    let nothing: io::Result<()> = source.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+    debug_assert!(nothing.is_err());
 }
 
 /// Polls `future` beside the worker's order to end: `Err` is the order.

@@ -23,6 +23,9 @@ use crate::transfer::Tools;
 
 /// A connection that is still open so many seconds after its verdict gets an `open` line.
 const OPEN_LINE: u32 = 60;
+/// A connection that is open so many seconds after its verdict gets what only long ones need. Before the first keepalive
+/// would be due.
+const LASTING: u32 = 30;
 /// Pipes that a worker may use at a time: with a few workers, within the 64 MiB that the kernel gives one user.
 const PIPES: usize = 16;
 
@@ -138,6 +141,9 @@ impl Worker {
             };
             if Duration::from_secs(age.quiet.into()) >= bound {
                 open.live.order_end(why);
+            }
+            if age.since_verdict == LASTING {
+                open.live.order_lasting();
             }
             if age.since_verdict >= OPEN_LINE && !open.logged_open.replace(true) {
                 self.shared.log.record(Event::Open(Box::new(open.record())));

@@ -1,118 +1,63 @@
 //! A record as a line: JSON, or Squid's native form.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use jiff::Timestamp;
-use serde::Serialize;
+use super::object::{Clock, Object, key};
+use crate::outcome::{ClosedBy, Outcome, Verdict};
+use crate::reason::Reason;
 
-use crate::outcome::{Outcome, Verdict};
-use crate::settings::AccessFormat;
-
-/// One line's fields, in the order in which they are written; unknown ones are left out.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Line<'a> {
-    pub(super) time: String,
-    pub(super) event: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) conn: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) listener: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) protocol: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) client: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) original_dst: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) host: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) verdict: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) rule: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) detail: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) upstream: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_up: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) bytes_down: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) duration_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) dns_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) connect_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) closed_by: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) alpn: Option<&'a [Box<str>]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) tls_versions: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ech: Option<bool>,
-    /// Of `start`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) pid: Option<u32>,
-    /// Of `start`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<&'static str>,
-    /// Of `start`: this node's host name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) node: Option<String>,
-    /// Of `start` and `reload`: the policy in force.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) policy: Option<&'a str>,
-    /// Of `reload`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) result: Option<&'static str>,
-    /// Of `lost`: how many records.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) count: Option<u64>,
+/// How lines are written.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// The listeners' names.
+    listeners: Vec<Arc<str>>,
+    clock: Clock,
 }
 
-impl<'a> Line<'a> {
-    /// A line about the node itself, now.
-    pub(super) fn node(event: &'static str) -> Self {
-        Self { time: rfc3339(SystemTime::now()), event, ..Self::default() }
+impl Lines {
+    pub(super) fn new(listeners: Vec<Arc<str>>) -> Self {
+        Self { listeners, clock: Clock::default() }
     }
 
-    /// A line about a connection, at the time of which the outcome tells.
-    pub(super) fn connection(event: &'static str, outcome: &'a Outcome, listeners: &'a [Arc<str>]) -> Self {
-        let offered = outcome.offered.as_ref();
-        Self {
-            time: rfc3339(outcome.accepted + outcome.duration),
-            event,
-            conn: Some(format!("{:016x}", outcome.conn)),
-            listener: listeners.get(outcome.listener).map(|name| &**name),
-            protocol: Some("tls"),
-            client: Some(outcome.client),
-            original_dst: outcome.original_dst,
-            host: outcome.host.as_ref().map(sekisho_name::Name::as_str),
-            port: outcome.port,
-            verdict: Some(outcome.verdict.label()),
-            rule: outcome.rule.as_deref(),
-            reason: outcome.reason.map(crate::reason::Reason::label),
-            detail: outcome.detail,
-            upstream: outcome.upstream,
-            bytes_up: Some(outcome.bytes_up),
-            bytes_down: Some(outcome.bytes_down),
-            duration_ms: Some(millis(outcome.duration)),
-            dns_ms: outcome.dns.map(millis),
-            connect_ms: outcome.connect.map(millis),
-            closed_by: outcome.closed_by.map(crate::outcome::ClosedBy::label),
-            alpn: offered.map(|offered| &*offered.alpn).filter(|alpn| !alpn.is_empty()),
-            tls_versions: offered.map(|offered| offered.versions.iter().map(|v| format!("{v:#06x}")).collect()),
-            ech: offered.map(|offered| offered.ech),
-            ..Self::default()
+    /// Appends a line about the node itself, now; `fill` adds what it says.
+    pub(super) fn node(&mut self, out: &mut Vec<u8>, event: &'static str, fill: impl FnOnce(&mut Object<'_>)) {
+        let mut line = Object::begin(out, &mut self.clock, SystemTime::now(), event);
+        fill(&mut line);
+        line.end();
+    }
+
+    /// Appends a line about a connection, at the time of which the outcome tells. What is unknown is left out.
+    pub(super) fn connection(&mut self, out: &mut Vec<u8>, event: &'static str, outcome: &Outcome) {
+        let mut line = Object::begin(out, &mut self.clock, outcome.accepted + outcome.duration, event);
+        line.id(key!("conn"), outcome.conn);
+        let listener = self.listeners.get(outcome.listener);
+        listener.inspect(|name| line.text(key!("listener"), name));
+        line.word(key!("protocol"), "tls");
+        line.address(key!("client"), outcome.client);
+        outcome.original_dst.inspect(|&address| line.address(key!("original_dst"), address));
+        outcome.host.as_ref().inspect(|host| line.word(key!("host"), host.as_str()));
+        outcome.port.inspect(|&port| line.number(key!("port"), port.into()));
+        line.word(key!("verdict"), outcome.verdict.label());
+        outcome.rule.as_ref().inspect(|rule| line.text(key!("rule"), rule));
+        outcome.reason.map(Reason::label).inspect(|reason| line.word(key!("reason"), reason));
+        outcome.detail.inspect(|detail| line.text(key!("detail"), detail));
+        outcome.upstream.inspect(|&address| line.address(key!("upstream"), address));
+        line.number(key!("bytes_up"), outcome.bytes_up);
+        line.number(key!("bytes_down"), outcome.bytes_down);
+        line.millis(key!("duration_ms"), outcome.duration);
+        outcome.dns.inspect(|&dns| line.millis(key!("dns_ms"), dns));
+        outcome.connect.inspect(|&connect| line.millis(key!("connect_ms"), connect));
+        outcome.closed_by.map(ClosedBy::label).inspect(|by| line.word(key!("closed_by"), by));
+        if let Some(offered) = &outcome.offered {
+            if !offered.alpn.is_empty() {
+                line.texts(key!("alpn"), offered.alpn.iter().map(|protocol| &**protocol));
+            }
+            line.code_points(key!("tls_versions"), offered.versions.iter().copied());
+            line.flag(key!("ech"), offered.ech);
         }
+        line.end();
     }
 }
 
@@ -134,26 +79,4 @@ pub(super) fn squid(out: &mut Vec<u8>, outcome: &Outcome) {
         out,
         "{seconds}.{millis:03} {elapsed:6} {client} {code}/{status} {bytes} CONNECT {host}:{port} - {peer} -"
     );
-}
-
-/// Appends a line about anything but a connection's end. Squid's form has no such lines.
-pub(super) fn json(out: &mut Vec<u8>, format: AccessFormat, line: &Line<'_>) {
-    if format == AccessFormat::Json {
-        let before = out.len();
-        match serde_json::to_writer(&mut *out, line) {
-            Ok(()) => out.push(b'\n'),
-            Err(_) => out.truncate(before),
-        }
-    }
-}
-
-/// In UTC, to the microsecond.
-fn rfc3339(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.6}"))
-}
-
-/// Milliseconds, to the microsecond.
-#[expect(clippy::cast_precision_loss, reason = "exact for the 285 years that 2^53 microseconds are")]
-fn millis(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
 }

@@ -6,8 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::file::Target;
-use super::line::{self, Line};
+use super::line::{self, Lines};
+use super::object::{Object, key};
 use super::{Event, Message, Signals};
+use crate::outcome::Outcome;
 use crate::settings::AccessFormat;
 
 /// Records that are written at a time while more keep coming.
@@ -26,7 +28,7 @@ const ROOM: usize = 4096;
 pub(super) struct Writer {
     target: Target,
     format: AccessFormat,
-    listeners: Vec<Arc<str>>,
+    lines: Lines,
     signals: Arc<Signals>,
     gather: Duration,
     /// Lost records that the log has told of, and when it did.
@@ -49,20 +51,26 @@ impl Writer {
     ) -> Self {
         let gather = if queue >= ROOM { GATHER } else { Duration::ZERO };
         let looked = Instant::now();
-        Self { target, format, listeners, signals, gather, told: (0, None), looked, retry: None, stuck: false }
+        let lines = Lines::new(listeners);
+        Self { target, format, lines, signals, gather, told: (0, None), looked, retry: None, stuck: false }
     }
 
     /// The first record.
     pub(super) fn begin(&mut self, digest: &str) {
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let line = Line {
-            pid: Some(std::process::id()),
-            version: Some(env!("CARGO_PKG_VERSION")),
-            node: Some(node),
-            policy: Some(digest),
-            ..Line::node("start")
-        };
-        line::json(self.target.pending(), self.format, &line);
+        self.say("start", |line| {
+            line.number(key!("pid"), std::process::id().into());
+            line.word(key!("version"), env!("CARGO_PKG_VERSION"));
+            line.text(key!("node"), &node);
+            line.text(key!("policy"), digest);
+        });
+    }
+
+    /// Adds a line about the node itself. Squid's form has no such lines.
+    fn say(&mut self, event: &'static str, fill: impl FnOnce(&mut Object<'_>)) {
+        if self.format == AccessFormat::Json {
+            self.lines.node(self.target.pending(), event, fill);
+        }
     }
 
     /// Writes until told to stop, or until every sender is gone. Answers whether all that was taken is written.
@@ -105,18 +113,21 @@ impl Writer {
             self.signals.lost.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let (format, listeners) = (self.format, &self.listeners);
-        let out = self.target.pending();
-        match &event {
-            Event::Close(outcome) if format == AccessFormat::Squid => line::squid(out, outcome),
-            Event::Close(outcome) => line::json(out, format, &Line::connection("close", outcome, listeners)),
-            Event::Open(outcome) => line::json(out, format, &Line::connection("open", outcome, listeners)),
-            Event::Revoked(outcome) => line::json(out, format, &Line::connection("revoked", outcome, listeners)),
-            Event::Reload { result, digest } => {
-                let line = Line { result: Some(result), policy: Some(digest), ..Line::node("reload") };
-                line::json(out, format, &line);
-            }
+        match (event, self.format) {
+            (Event::Close(outcome), AccessFormat::Squid) => line::squid(self.target.pending(), &outcome),
+            (Event::Close(outcome), AccessFormat::Json) => self.tell("close", &outcome),
+            (Event::Open(outcome), AccessFormat::Json) => self.tell("open", &outcome),
+            (Event::Revoked(outcome), AccessFormat::Json) => self.tell("revoked", &outcome),
+            (Event::Reload { result, digest }, AccessFormat::Json) => self.say("reload", |line| {
+                line.word(key!("result"), result);
+                line.text(key!("policy"), &digest);
+            }),
+            (Event::Open(_) | Event::Revoked(_) | Event::Reload { .. }, AccessFormat::Squid) => {}
         }
+    }
+
+    fn tell(&mut self, event: &'static str, outcome: &Outcome) {
+        self.lines.connection(self.target.pending(), event, outcome);
     }
 
     /// Writes what waits, to the file that has the path now.
@@ -142,8 +153,7 @@ impl Writer {
         if lost == told || soon || self.retry.is_some() {
             return;
         }
-        let line = Line { count: Some(lost - told), ..Line::node("lost") };
-        line::json(self.target.pending(), self.format, &line);
+        self.say("lost", |line| line.number(key!("count"), lost - told));
         tracing::warn!(count = lost - told, "access log records were lost");
         self.told = (lost, Some(Instant::now()));
     }
@@ -187,7 +197,7 @@ impl Writer {
     fn end(mut self) -> bool {
         self.retry = None;
         self.write(true);
-        line::json(self.target.pending(), self.format, &Line::node("stop"));
+        self.say("stop", |_| {});
         let Err(error) = self.target.flush() else { return true };
         let lost = self.target.waiting();
         self.signals.lost.fetch_add(lost, Ordering::Relaxed);

@@ -55,7 +55,8 @@ impl Direction {
         Self { way, stage: Stage::Open, carried: 0, held }
     }
 
-    /// Moves what can be moved. Ready once the source's end has been passed on, and ready again when polled again.
+    /// Moves what can be moved. Ready once the source's end has been passed on, and ready again when polled again. With
+    /// `last`, the other direction has ended and the close that follows passes this end on.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -63,12 +64,17 @@ impl Direction {
         sink: &TcpStream,
         live: &Live,
         tools: &Tools,
+        last: bool,
     ) -> Poll<Result<(), Broken>> {
         let before = self.carried;
         loop {
             ready!(self.poll_flush(cx, sink, live, tools))?;
             match self.stage {
                 Stage::Ended => return Poll::Ready(Ok(())),
+                Stage::Ending if last => {
+                    self.stage = Stage::Ended;
+                    return Poll::Ready(Ok(()));
+                }
                 Stage::Ending => {
                     SockRef::from(sink).shutdown(Shutdown::Write).map_err(|_| Broken::Sink)?;
                     self.stage = Stage::Ended;
@@ -99,6 +105,11 @@ impl Direction {
                 Err(broken) => return Poll::Ready(Err(broken)),
             }
         }
+    }
+
+    /// Whether its source's end has been passed on.
+    pub(super) fn ended(&self) -> bool {
+        self.stage == Stage::Ended
     }
 
     /// Whether it waits for its source, whose breaking it then hears of.
@@ -164,7 +175,7 @@ impl Direction {
             Err(error) => return retry(&error),
         };
         if read < scratch.len() {
-            drained(source);
+            super::drained(source);
         }
         let bytes = scratch.get(..read).unwrap_or_default();
         let written = match sink.try_write(bytes) {
@@ -215,11 +226,4 @@ fn retry(error: &io::Error) -> Result<bool, Broken> {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(true),
         _ => Err(Broken::Source),
     }
-}
-
-/// Tells the runtime that `source` has nothing more just now, after a read that did not fill its buffer. Whatever
-/// arrives later raises a new edge-triggered event, so a second read that would only say "would block" is spared.
-fn drained(source: &TcpStream) {
-    let nothing: io::Result<()> = source.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
-    debug_assert!(nothing.is_err());
 }

@@ -1,3 +1,4 @@
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,8 +24,15 @@ async fn pair(first: &[u8]) -> Pair {
 }
 
 async fn pair_with(first: &[u8], tools: Rc<Tools>) -> Pair {
-    let (client, near) = connected().await;
-    let (far, server) = connected().await;
+    pair_of(connected().await, connected().await, first, tools)
+}
+
+fn pair_of(
+    (client, near): (TcpStream, TcpStream),
+    (far, server): (TcpStream, TcpStream),
+    first: &[u8],
+    tools: Rc<Tools>,
+) -> Pair {
     let live = Rc::new(Live::new(Outcome::new(1, 0, ([127, 0, 0, 1], 1).into())));
     live.relaying();
     let ended = spawn_local({
@@ -172,6 +180,21 @@ fn a_stalled_connection_that_breaks_gives_its_pipe_back() {
         assert_eq!(pair.tools.pipes.taken(), 0);
         let mut rest = Vec::new();
         assert_eq!(pair.server.read_to_end(&mut rest).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn a_connection_that_lasts_gets_keepalives() {
+    run(async {
+        let (far, server) = connected().await;
+        let upstream = socket2::Socket::from(far.as_fd().try_clone_to_owned().unwrap());
+        let pair = pair_of(connected().await, (far, server), b"", Rc::new(Tools::new(0)));
+        yield_now().await;
+        assert!(!upstream.keepalive().unwrap(), "no call for it where a connection may be short");
+        pair.live.order_lasting();
+        yield_now().await;
+        assert!(upstream.keepalive().unwrap());
+        assert_eq!(upstream.tcp_keepalive_time().unwrap(), Duration::from_secs(110));
     });
 }
 
