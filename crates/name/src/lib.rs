@@ -4,6 +4,7 @@
 //! letters, digits, hyphens and underscores, at most 253 bytes together, no trailing dot, and never an IP address.
 //! Two names are the same host exactly when they are equal as bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -41,6 +42,24 @@ impl Name {
         // `check` leaves only ASCII.
         let text = std::str::from_utf8(lower).map_err(|_| InvalidName::Character(0))?;
         Ok(Self(Arc::from(text)))
+    }
+
+    /// The one spelling of a name, as [`Name::parse`] reads it, without making a [`Name`]: of a list of a million nothing
+    /// is copied but what is not lowercase.
+    ///
+    /// # Errors
+    /// [`InvalidName`] says the first thing that is wrong with it.
+    pub fn spelling(text: &str) -> Result<Cow<'_, str>, InvalidName> {
+        if text.len() > MAX_NAME {
+            return Err(InvalidName::TooLong);
+        }
+        let spelling = if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Owned(text.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(text)
+        };
+        check(spelling.as_bytes())?;
+        Ok(spelling)
     }
 
     /// The name, lowercase and without a trailing dot.
@@ -169,6 +188,8 @@ mod tests {
         assert_eq!(name, Name::parse("reports.s3.ap-northeast-1.amazonaws.com").unwrap());
         assert_eq!(name.parent(), Some("s3.ap-northeast-1.amazonaws.com"));
         assert_eq!(name.labels().next_back(), Some("com"));
+        assert_eq!(Name::spelling("Reports.S3.ap-northeast-1.amazonAWS.com").as_deref(), Ok(name.as_str()));
+        assert!(matches!(Name::spelling(name.as_str()), Ok(Cow::Borrowed(_))));
     }
 
     #[test]
@@ -200,6 +221,7 @@ mod tests {
             (&long_name, InvalidName::TooLong),
         ] {
             assert_eq!(Name::parse(text), Err(expected), "{text:?}");
+            assert_eq!(Name::spelling(text), Err(expected), "{text:?}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! The names that the rules list, found by hash: a question costs a few look-ups per label, however long the lists are.
 //!
-//! A million names must fit in little memory, so the text of all lies in one string, and an entry is a few bytes.
+//! A million names must fit in little memory, so the text of all lies in one string, and an entry is a few bytes. Patterns
+//! have tables of their own: beside a million names they are few, and what is asked of every name stays in the
+//! processor's caches.
 
 use std::hash::BuildHasher;
 
@@ -25,12 +27,17 @@ pub(crate) enum Shape {
 pub(crate) struct Index {
     text: String,
     entries: Vec<Entry>,
-    table: HashTable<u32>,
+    /// Of each shape, its entries by the hash of their text.
+    tables: [HashTable<Slot>; 4],
     hasher: RandomState,
     /// Rules of the entries that several rules list.
     lists: Vec<Vec<u32>>,
-    /// How many entries have each shape.
-    counts: [u32; 4],
+}
+
+/// An entry's place in its table. With its hash beside it, a table grows without looking at the text again.
+struct Slot {
+    hash: u32,
+    entry: u32,
 }
 
 struct Entry {
@@ -47,7 +54,8 @@ impl Index {
     /// Adds a name under a rule, rules in ascending order. Returns its entry, and whether the rule did not have it yet.
     /// `None` when the index is full (4 GiB of text or 2^31 entries), which the limits on files keep far away.
     pub(crate) fn add(&mut self, shape: Shape, name: &str, rule: u32) -> Option<(u32, bool)> {
-        if let Some(id) = self.find(shape, name) {
+        let hash = self.hash(name);
+        if let Some(id) = self.find_hashed(shape, name, hash) {
             let entry = self.entries.get_mut(id as usize)?;
             if entry.rules & LIST == 0 {
                 if entry.rules == rule {
@@ -74,14 +82,8 @@ impl Index {
         };
         self.text.push_str(name);
         self.entries.push(entry);
-        if let Some(count) = self.counts.get_mut(shape as usize) {
-            *count += 1;
-        }
-        let hash = self.hasher.hash_one((shape, name));
-        let (hasher, entries, text) = (&self.hasher, &self.entries, &self.text);
-        self.table.insert_unique(hash, id, |&id| {
-            hasher.hash_one(entries.get(id as usize).map_or((Shape::Exact, ""), |e| (e.shape, spelled(text, e))))
-        });
+        let table = self.tables.get_mut(shape as usize)?;
+        table.insert_unique(wide(hash), Slot { hash, entry: id }, |slot| wide(slot.hash));
         Some((id, true))
     }
 
@@ -113,7 +115,7 @@ impl Index {
 
     /// Whether no entry has this shape.
     pub(crate) fn lacks(&self, shape: Shape) -> bool {
-        self.counts.get(shape as usize) == Some(&0)
+        self.tables.get(shape as usize).is_none_or(HashTable::is_empty)
     }
 
     /// Every list of rules with an entry that covers all of what `shape` and `name` cover.
@@ -152,19 +154,34 @@ impl Index {
         self.text.shrink_to_fit();
         self.entries.shrink_to_fit();
         self.lists.shrink_to_fit();
+        for table in &mut self.tables {
+            table.shrink_to_fit(|slot| wide(slot.hash));
+        }
     }
 
     /// The entry of this very name or pattern.
     pub(crate) fn find(&self, shape: Shape, name: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one((shape, name));
-        self.table
-            .find(hash, |&id| {
-                self.entries
-                    .get(id as usize)
-                    .is_some_and(|entry| entry.shape == shape && spelled(&self.text, entry) == name)
-            })
-            .copied()
+        if self.lacks(shape) { None } else { self.find_hashed(shape, name, self.hash(name)) }
     }
+
+    fn find_hashed(&self, shape: Shape, name: &str, hash: u32) -> Option<u32> {
+        let is = |slot: &Slot| {
+            let entry = self.entries.get(slot.entry as usize).filter(|_| slot.hash == hash);
+            entry.is_some_and(|entry| spelled(&self.text, entry) == name)
+        };
+        self.tables.get(shape as usize)?.find(wide(hash), is).map(|slot| slot.entry)
+    }
+
+    fn hash(&self, name: &str) -> u32 {
+        let hash = self.hasher.hash_one(name);
+        // Of both halves, so that none of it is lost.
+        u32::try_from((hash ^ (hash >> 32)) & u64::from(u32::MAX)).unwrap_or_default()
+    }
+}
+
+/// A hash as tables ask for it: they use its lowest bits and its highest.
+fn wide(hash: u32) -> u64 {
+    (u64::from(hash) << 32) | u64::from(hash)
 }
 
 fn spelled<'a>(text: &'a str, entry: &Entry) -> &'a str {

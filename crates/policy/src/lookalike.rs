@@ -12,9 +12,7 @@ const GENUINE: &[&str] = &["amazonaws-us-gov.com"];
 
 /// Whether the name looks like one of AWS's without being one.
 pub(crate) fn of_aws(name: &str) -> bool {
-    // Most names have none of the letters by which any of this could be. There may be a million.
-    let possible = name.bytes().any(|b| matches!(b, b'z' | b'2')) || name.contains("naws") || name.contains("xn--");
-    if !possible || domains().chain(GENUINE.iter().copied()).any(|domain| at_or_below(name, domain)) {
+    if !possible(name) || domains().chain(GENUINE.iter().copied()).any(|domain| at_or_below(name, domain)) {
         return false;
     }
     let labels: Vec<&str> = name.split('.').collect();
@@ -32,6 +30,18 @@ pub(crate) fn of_aws(name: &str) -> bool {
     labels.iter().any(whole)
         || labels.iter().any(|label| foreign(label))
         || matches!(labels[..], [.., own, ending] if ENDINGS.contains(&ending) && near(own))
+}
+
+/// Whether a name has the letters by which it could look like one of AWS's. Most have not, and there may be a million.
+fn possible(name: &str) -> bool {
+    // A bit for each letter, digit, hyphen and dot.
+    let bit = |byte: u8| 1_u64 << ((byte & 31) | (byte & 64) >> 1);
+    let letters = name.bytes().fold(0, |letters, byte| letters | bit(byte));
+    let has = |all: &[u8]| all.iter().all(|&byte| letters & bit(byte) != 0);
+    let one_of = |any: &[u8]| any.iter().any(|byte| has(&[*byte]));
+    let whole = one_of(b"z2") && one_of(b"wv") && one_of(b"s5") && has(b"n");
+    let near = has(b"z") || has(b"naws") && name.contains("naws");
+    whole || near || has(b"xn-") && name.contains("xn--")
 }
 
 /// Whether a label has the letters that are in AWS's, whatever stands for them: most have not, and need no closer look.

@@ -1,5 +1,7 @@
 //! One listed name as an author writes it: `host`, `*.parent`, `.domain`, or `*-ACCOUNT-REGION-an.s3…`.
 
+use std::borrow::Cow;
+
 use sekisho_name::Name;
 
 use crate::index::{self, Shape};
@@ -9,7 +11,13 @@ use crate::s3;
 ///
 /// # Errors
 /// What is wrong, in words that follow the name, and what to write instead.
-pub(crate) fn parse(text: &str) -> Result<(Shape, String), (String, String)> {
+pub(crate) fn parse(text: &str) -> Result<(Shape, Cow<'_, str>), (String, String)> {
+    // A list may have a million of these two, so they come first; all else asks what it may be instead.
+    let (shape, bare) = text.strip_prefix('.').map_or((Shape::Exact, text), |domain| (Shape::Below, domain));
+    let why = match Name::spelling(bare) {
+        Ok(name) => return plain(shape, name),
+        Err(why) => why,
+    };
     if let Some((scheme, rest)) = text.split_once("://") {
         let host = rest.split(['/', ':', '?']).next().unwrap_or_default();
         return Err((format!("is an address with a scheme ({scheme})"), format!("write the host alone: `{host}`")));
@@ -33,7 +41,7 @@ pub(crate) fn parse(text: &str) -> Result<(Shape, String), (String, String)> {
         let name = Name::parse(&format!("x{rest}")).map_err(|why| (why.to_string(), String::new()))?;
         return match index::ending(name.as_str()) {
             Some(ending) if ending.len() + 1 == name.as_str().len() && s3::of_one_account(name.as_str()) => {
-                Ok((Shape::Ending, ending.to_owned()))
+                Ok((Shape::Ending, Cow::Owned(ending.to_owned())))
             }
             _ => Err(("has a `*` that stands for a part of a label".to_owned(), WILDCARDS.to_owned())),
         };
@@ -41,24 +49,24 @@ pub(crate) fn parse(text: &str) -> Result<(Shape, String), (String, String)> {
     if text.contains('*') {
         return Err(("has a `*` that is not at its beginning".to_owned(), WILDCARDS.to_owned()));
     }
-    match Name::parse(text) {
-        Ok(name) => Ok((Shape::Exact, name.as_str().to_owned())),
-        Err(why) => Err((why.to_string(), advice(text))),
-    }
+    Err((why.to_string(), advice(text)))
 }
 
 const WILDCARDS: &str = "write `*.domain` for one label, `.domain` for a domain and all below it, or `*-ACCOUNT-REGION-an.s3…` for one account's buckets";
 
-fn pattern(shape: Shape, rest: &str) -> Result<(Shape, String), (String, String)> {
+fn pattern(shape: Shape, rest: &str) -> Result<(Shape, Cow<'_, str>), (String, String)> {
     if rest.contains('*') {
         return Err(("has more than one `*`".to_owned(), WILDCARDS.to_owned()));
     }
-    let name = Name::parse(rest).map_err(|why| (why.to_string(), advice(rest)))?;
-    if name.has_underscore() {
+    plain(shape, Name::spelling(rest).map_err(|why| (why.to_string(), advice(rest)))?)
+}
+
+fn plain(shape: Shape, name: Cow<'_, str>) -> Result<(Shape, Cow<'_, str>), (String, String)> {
+    if shape != Shape::Exact && name.contains('_') {
         let why = "has an underscore, and no pattern matches a name that has one".to_owned();
         return Err((why, "list the exact names".to_owned()));
     }
-    Ok((shape, name.as_str().to_owned()))
+    Ok((shape, name))
 }
 
 fn advice(text: &str) -> String {

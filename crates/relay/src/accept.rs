@@ -33,12 +33,7 @@ enum Failure {
 
 /// Accepts until the engine says to stop, then takes what the kernel has queued already, so that nothing which reached
 /// this process is refused, and closes the socket.
-pub(crate) async fn accept(
-    worker: Rc<Worker>,
-    listener: usize,
-    socket: TcpListener,
-    mut phase: watch::Receiver<Phase>,
-) {
+pub(crate) async fn accept(worker: Rc<Worker>, listener: u16, socket: TcpListener, mut phase: watch::Receiver<Phase>) {
     let mut warned = None;
     loop {
         let accepted = tokio::select! {
@@ -63,7 +58,7 @@ pub(crate) async fn accept(
     }
 }
 
-fn take(worker: &Rc<Worker>, listener: usize, stream: TcpStream, client: std::net::SocketAddr) {
+fn take(worker: &Rc<Worker>, listener: u16, stream: TcpStream, client: std::net::SocketAddr) {
     let client = plain(client);
     let entry = worker.enrol(Outcome::new(worker.number(), listener, client));
     let admitted = worker.shared.caps.admit(client.ip());

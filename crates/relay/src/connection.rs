@@ -13,7 +13,7 @@ use crate::dial::dial;
 use crate::limits::{Full, Place, Undecided};
 use crate::live::Live;
 use crate::lookup::lookup;
-use crate::outcome::{ClosedBy, Offered};
+use crate::outcome::ClosedBy;
 use crate::reason::{Alert, Answer, Reason};
 use crate::settings::Destination;
 use crate::sniff::{Sniffed, Unread, sniff};
@@ -89,7 +89,7 @@ fn arrive(worker: &Worker, live: &Live, client: &TcpStream) -> Result<u16, Stop>
         Destination::None { port } => port,
         Destination::Redirect => {
             let original = destination::original(client, outcome.client.ip(), listener.bind).ok().flatten();
-            outcome.original_dst = original;
+            outcome.original_dst = original.map(Into::into);
             original.ok_or(direct)?.port()
         }
     };
@@ -111,9 +111,9 @@ async fn hear(worker: &Worker, live: &Live, client: &TcpStream) -> Result<Sniffe
     };
     let mut outcome = live.outcome.borrow_mut();
     let hello = &sniffed.hello;
-    outcome.hello = Some(begun.elapsed());
+    outcome.hello = Some(begun.elapsed().into());
     outcome.host = Some(hello.name.clone());
-    outcome.offered = Some(Offered { alpn: hello.alpn.clone(), versions: hello.versions.clone(), ech: hello.ech });
+    outcome.offered = Some(worker.offers.share(hello));
     Ok(sniffed)
 }
 
@@ -128,18 +128,18 @@ async fn reach(
     let first = addresses.first().copied();
     let dialled = timeout_at(deadline.into(), dial(addresses, &worker.failures)).await;
     let mut outcome = live.outcome.borrow_mut();
-    outcome.connect = Some(begun.elapsed());
+    outcome.connect = Some(begun.elapsed().into());
     match dialled {
         Ok(Ok((upstream, address))) => {
-            outcome.upstream = Some(address);
+            outcome.upstream = Some(address.into());
             Ok(upstream)
         }
         Ok(Err(unreached)) => {
-            outcome.upstream = unreached.last;
+            outcome.upstream = unreached.last.map(Into::into);
             Err(Stop::new(unreached.reason, unreached.detail))
         }
         Err(_) => {
-            outcome.upstream = first;
+            outcome.upstream = first.map(Into::into);
             Err(Stop::new(Reason::ConnectTimeout, "no address answered in time"))
         }
     }

@@ -134,7 +134,7 @@ fn work(
     LocalSet::new().block_on(&runtime, async move {
         let worker = Rc::new(Worker::new(index, shared, shard));
         let mut acceptors = JoinSet::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
+        for (index, listener) in (0..).zip(listeners) {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             acceptors.spawn_local(accept(Rc::clone(&worker), index, listener, phase.clone()));
         }

@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 pub mod app;
 pub mod cli;
+pub mod compact;
 pub mod config;
 mod connection;
 mod decide;

@@ -32,15 +32,13 @@ impl Way {
 pub(crate) struct Live {
     /// Its record; the stages fill it in.
     pub(crate) outcome: RefCell<Outcome>,
-    up: Cell<u64>,
-    down: Cell<u64>,
     /// Bytes already shown in the metrics.
     pub(crate) shown: Cell<(u64, u64)>,
     moved: Cell<bool>,
     quiet: Cell<u32>,
     state: Cell<State>,
     /// The generation of the policy that decided it last; 0 before its verdict.
-    decided: Cell<u64>,
+    decided: Cell<u32>,
     first_end: Cell<Option<ClosedBy>>,
     order: Cell<Option<ClosedBy>>,
     /// The upstream's socket is to get what only long connections need.
@@ -69,8 +67,6 @@ impl Live {
     pub(crate) fn new(outcome: Outcome) -> Self {
         Self {
             outcome: RefCell::new(outcome),
-            up: Cell::new(0),
-            down: Cell::new(0),
             shown: Cell::new((0, 0)),
             moved: Cell::new(false),
             quiet: Cell::new(0),
@@ -89,28 +85,29 @@ impl Live {
     }
 
     /// A policy of this generation has decided it; 0 asks for another decision.
-    pub(crate) fn decided_under(&self, generation: u64) {
+    pub(crate) fn decided_under(&self, generation: u32) {
         self.decided.set(generation);
     }
 
     /// The generation of the policy that decided it last.
-    pub(crate) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u32 {
         self.decided.get()
     }
 
     /// Bytes were delivered.
     pub(crate) fn carried(&self, way: Way, bytes: u64) {
-        let count = match way {
-            Way::Up => &self.up,
-            Way::Down => &self.down,
-        };
-        count.set(count.get() + bytes);
+        let mut outcome = self.outcome.borrow_mut();
+        match way {
+            Way::Up => outcome.bytes_up += bytes,
+            Way::Down => outcome.bytes_down += bytes,
+        }
         self.moved.set(true);
     }
 
     /// Bytes delivered so far: up, down.
     pub(crate) fn bytes(&self) -> (u64, u64) {
-        (self.up.get(), self.down.get())
+        let outcome = self.outcome.borrow();
+        (outcome.bytes_up, outcome.bytes_down)
     }
 
     /// One side has finished.

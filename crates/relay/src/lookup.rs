@@ -34,7 +34,7 @@ pub(crate) async fn lookup(
             Err(_) => Err(ResolveError::Failed("no answer in time")),
         },
     };
-    live.outcome.borrow_mut().dns = Some(begun.elapsed());
+    live.outcome.borrow_mut().dns = Some(begun.elapsed().into());
     let answer = answer.map_err(|error| unresolved(&error))?;
 
     let mut addresses = pass(&answer.addresses, port, permit, &worker.shared.own);

@@ -1,12 +1,18 @@
 //! What became of one connection: everything that is counted or logged of it comes from here.
 
+mod offered;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sekisho_name::Name;
 
+use crate::compact::{Addr, Micros};
 use crate::reason::Reason;
+
+pub use offered::Offered;
+pub(crate) use offered::Offers;
 
 /// The gate's word on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,19 +112,20 @@ impl ClosedBy {
     }
 }
 
-/// One connection's record. Unknown things are `None` and absent from the log.
+/// One connection's record. Unknown things are `None` and absent from the log. Every open connection has one, so its size
+/// is most of what a quiet connection costs.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Unique within this process's life; written as 16 hex digits.
     pub conn: u64,
     /// The position of its listener in the configuration, which is also its metrics' index.
-    pub listener: usize,
+    pub listener: u16,
     /// When it was accepted.
     pub accepted: SystemTime,
     /// The client, a v4-mapped address written as IPv4.
-    pub client: SocketAddr,
+    pub client: Addr,
     /// Where the client wanted to go before the redirect.
-    pub original_dst: Option<SocketAddr>,
+    pub original_dst: Option<Addr>,
     /// The name that it asked for.
     pub host: Option<Name>,
     /// The port that is dialled.
@@ -132,7 +139,7 @@ pub struct Outcome {
     /// A few words more where a reason has several causes.
     pub detail: Option<&'static str>,
     /// The address that was dialled and answered (or, on failure, the last one tried).
-    pub upstream: Option<SocketAddr>,
+    pub upstream: Option<Addr>,
     /// Bytes relayed from client to upstream, the hello included.
     pub bytes_up: u64,
     /// Bytes relayed from upstream to client.
@@ -140,36 +147,25 @@ pub struct Outcome {
     /// From accept to end.
     pub duration: Duration,
     /// From accept until the hello was whole.
-    pub hello: Option<Duration>,
+    pub hello: Option<Micros>,
     /// Spent resolving.
-    pub dns: Option<Duration>,
+    pub dns: Option<Micros>,
     /// Spent dialling.
-    pub connect: Option<Duration>,
+    pub connect: Option<Micros>,
     /// Who ended it.
     pub closed_by: Option<ClosedBy>,
-    /// What the hello said besides the name.
-    pub offered: Option<Offered>,
-}
-
-/// What a hello offers besides its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offered {
-    /// The ALPN protocols, as offered, capped in number and length.
-    pub alpn: Vec<Box<str>>,
-    /// The TLS versions, highest first, as code points (0x0304 is TLS 1.3).
-    pub versions: Vec<u16>,
-    /// Whether an ECH extension is there (in browsers it always is, so it proves nothing).
-    pub ech: bool,
+    /// What the hello said besides the name. Clients of one kind share it.
+    pub offered: Option<Arc<Offered>>,
 }
 
 impl Outcome {
     /// The record of a connection that was just accepted: nothing is known yet but who and where.
-    pub fn new(conn: u64, listener: usize, client: SocketAddr) -> Self {
+    pub fn new(conn: u64, listener: u16, client: SocketAddr) -> Self {
         Self {
             conn,
             listener,
             accepted: SystemTime::now(),
-            client,
+            client: client.into(),
             original_dst: None,
             host: None,
             port: None,

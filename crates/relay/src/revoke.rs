@@ -14,7 +14,7 @@ use sekisho_policy::{Mode, OnRevoke};
 /// What a worker remembers from one second to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Review {
-    generation: Cell<u64>,
+    generation: Cell<u32>,
     /// The last second before a rule of that generation expires.
     lasts: Cell<i64>,
 }
@@ -73,7 +73,8 @@ impl Look {
             reason
         } else {
             let upstream = policy.upstream(word.rule);
-            let judged = outcome.upstream.map(|address| judge(address.ip(), upstream, policy.mode() == Mode::Audit));
+            let judged =
+                outcome.upstream.as_ref().map(|address| judge(address.ip(), upstream, policy.mode() == Mode::Audit));
             if !matches!(judged, Some(Judgement::Forbidden(_))) {
                 return Some(Again::Allowed);
             }

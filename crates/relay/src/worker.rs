@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::dial::Failures;
 use crate::live::Live;
 use crate::metrics::Shard;
-use crate::outcome::{ClosedBy, Outcome, Verdict};
+use crate::outcome::{ClosedBy, Offers, Outcome, Verdict};
 use crate::record::Event;
 use crate::revoke::{Again, Review, with_the_word_of_now};
 use crate::settings;
@@ -37,6 +37,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) tools: Tools,
     pub(crate) failures: Failures,
+    pub(crate) offers: Offers,
     pub(crate) hello_limits: sekisho_peek::tls::Limits,
     shard: Arc<Shard>,
     open: RefCell<Slab<Rc<OpenConnection>>>,
@@ -72,6 +73,7 @@ impl Worker {
             shared,
             tools: Tools::new(PIPES),
             failures: Failures::default(),
+            offers: Offers::default(),
             shard,
             open: RefCell::default(),
             review: Review::default(),
@@ -81,8 +83,8 @@ impl Worker {
     }
 
     /// The listener at `index` of the settings.
-    pub(crate) fn listener(&self, index: usize) -> Option<&settings::Listener> {
-        self.shared.settings.listeners.get(index)
+    pub(crate) fn listener(&self, index: u16) -> Option<&settings::Listener> {
+        self.shared.settings.listeners.get(usize::from(index))
     }
 
     /// A new connection's number.
@@ -184,7 +186,6 @@ impl OpenConnection {
     /// The record as it stands.
     fn record(&self) -> Outcome {
         let mut outcome = self.live.outcome.borrow().clone();
-        (outcome.bytes_up, outcome.bytes_down) = self.live.bytes();
         outcome.duration = self.begun.elapsed();
         outcome
     }

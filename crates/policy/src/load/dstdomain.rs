@@ -78,9 +78,6 @@ impl Builder<'_> {
     }
 
     fn word(&mut self, word: &str, draft: &mut Draft, file: u16, line: u32, curt: bool) -> Option<Diagnostic> {
-        if word.contains([' ', '\t', '\r']) {
-            return Some(skipped(word, "has a blank within, and Squid takes the whole line for one name"));
-        }
         match pattern::parse(word) {
             Ok((shape @ (Shape::Exact | Shape::Below), name)) => {
                 // Repeated names are not looked at again: Squid tolerates them, and one fault a name is enough.
@@ -89,6 +86,9 @@ impl Builder<'_> {
                 }
                 let fault = draft.lint(shape, &name, word, true, curt)?;
                 Some(fault.note("the list itself can stay as it is"))
+            }
+            _ if word.contains([' ', '\t', '\r']) => {
+                Some(skipped(word, "has a blank within, and Squid takes the whole line for one name"))
             }
             Ok(_) => Some(skipped(word, "has a `*`, which Squid takes literally")),
             Err((why, _)) => Some(skipped(word, &why)),

@@ -85,20 +85,24 @@ impl Draft {
         if self.info.action == Action::Deny {
             return None;
         }
-        let website = || {
-            let is = shape == Shape::Exact && matches!(classify(name), Class::Pins { form: Form::Website, .. });
-            let mut fault = is.then(|| buckets::website(self)).flatten()?;
+        let fault = if regions::concerned(name) { self.lint_s3(shape, name, text, in_list, curt) } else { None };
+        let fault = fault.or_else(|| self.shared(shape, name, text, in_list));
+        fault.or_else(|| self.lookalike(name, text, in_list))
+    }
+
+    /// What is wrong with a name as one of S3's.
+    fn lint_s3(&mut self, shape: Shape, name: &str, text: &str, in_list: bool, curt: bool) -> Option<Diagnostic> {
+        if shape == Shape::Exact
+            && matches!(classify(name), Class::Pins { form: Form::Website, .. })
+            && let Some(mut fault) = buckets::website(self)
+        {
             // In a list that is to work unchanged, such a line is harmless.
             if in_list {
                 fault.severity = Severity::Warning;
             }
-            Some(fault)
-        };
-        let fault = website();
-        let fault = fault
-            .or_else(|| lint::lint(shape, name).and_then(|finding| self.found(finding, name, text, in_list, curt)));
-        let fault = fault.or_else(|| self.shared(shape, name, text, in_list));
-        fault.or_else(|| self.lookalike(name, text, in_list))
+            return Some(fault);
+        }
+        lint::lint(shape, name).and_then(|finding| self.found(finding, name, text, in_list, curt))
     }
 
     fn found(&mut self, finding: Finding, name: &str, text: &str, in_list: bool, curt: bool) -> Option<Diagnostic> {

@@ -26,8 +26,8 @@ pub(super) const BUDGET: u64 = 50_000_000;
 /// What covers the names of a pattern in general covers each of them, so each listed name or pattern is one question: do the
 /// earlier rules that list it, or a pattern over it, take every client, port and time of this rule?
 pub(super) fn check(builder: &mut Builder<'_>, reader: &mut Reader<'_>, draft: &Draft) {
-    // A list that is empty is reported as such.
-    if draft.listed.is_empty() {
+    // A list that is empty is reported as such; and a first rule has nothing before it, however many names it lists.
+    if draft.listed.is_empty() || !builder.sound.contains(&true) {
         return;
     }
     let mut budget = builder.budget;
@@ -68,6 +68,9 @@ fn check_within(builder: &Builder<'_>, reader: &mut Reader<'_>, draft: &Draft, b
         }
     }
     // Squid tolerates such lines in a list, but a list of what is to be shut deserves a word.
+    if draft.info.action != Action::Deny {
+        return;
+    }
     let own: usize = draft.items.iter().map(|(_, _, range)| range.len()).sum();
     let lists = draft.listed.get(own..).unwrap_or_default();
     let mut stay_open = lists.iter().filter_map(|listed| {
@@ -179,13 +182,10 @@ impl Earlier<'_> {
         pattern::spell(shape, text)
     }
 
-    /// Says which name of a deny rule stays open to some because an earlier rule allows a pattern over it: an exception
+    /// Says which name of this rule, which denies, stays open to some because an earlier rule allows a pattern over it: an exception
     /// that comes too late. A rule that allows the very same name for some clients, before one that denies it to the rest, is
     /// no such case.
     fn warn_of_holes(&self, reader: &mut Reader<'_>) {
-        if self.draft.info.action != Action::Deny {
-            return;
-        }
         let mut known: HashMap<u32, bool> = HashMap::new();
         let mut hole = |listed: &Listed| {
             let index = &self.builder.policy.index;

@@ -22,9 +22,7 @@ const PROBE: &str = "any-bucket";
 
 /// Looks at one listed name.
 pub(crate) fn lint(shape: Shape, name: &str) -> Option<Finding> {
-    // Most names have nothing to do with AWS, and there may be a million.
-    let domains = PARTITIONS.iter().flat_map(|partition| [partition.suffix, partition.dualstack]);
-    if !domains.into_iter().any(|domain| at_or_below(name, domain) || at_or_below(domain, name)) {
+    if !regions::concerned(name) {
         return None;
     }
     let open = |candidate: String| {

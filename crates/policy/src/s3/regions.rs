@@ -1,5 +1,6 @@
 //! Questions about AWS's partitions and regions.
 
+use crate::s3::at_or_below;
 use crate::s3::data::PARTITIONS;
 use crate::s3::form::{Form, Kind};
 
@@ -72,6 +73,13 @@ pub(crate) fn zone_start(region: &str) -> Option<String> {
         _ => return None,
     };
     Some(format!("{area}{direction}{number}"))
+}
+
+/// Whether a name is one of AWS's, or has such names below it. Most have nothing to do with AWS, and there may be a
+/// million: their last letter tells most of them.
+pub(crate) fn concerned(name: &str) -> bool {
+    let last = name.as_bytes().last();
+    domains().any(|domain| domain.as_bytes().last() == last && (at_or_below(name, domain) || at_or_below(domain, name)))
 }
 
 /// The domains that names of AWS's services end with.

@@ -25,8 +25,12 @@ struct Item {
 pub(crate) fn digest(policy: &Policy) -> String {
     let (mut space, mut regions, mut items) = (Space::default(), Regions::new(policy), Vec::new());
     for entry in 0..policy.index.len() {
-        for (shape, name) in made_by(&policy.index, entry) {
-            let (behaviour, around) = regions.pair(&mut space, shape, name);
+        for (at, (shape, name)) in made_by(&policy.index, entry).enumerate() {
+            // The first is the entry's own, whose rules are at hand.
+            let (behaviour, around) = match at {
+                0 => regions.pair_of(&mut space, entry),
+                _ => regions.pair(&mut space, shape, name),
+            };
             if behaviour != around {
                 items.push(Item { rank: behaviour, shape, hash: fnv(name), entry });
             }
@@ -50,21 +54,27 @@ pub(crate) fn digest(policy: &Policy) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("sekisho policy 2\n{}\n{}\n", policy.mode.label(), policy.on_revoke.label()));
     let mut rank = None;
-    for item in &items {
-        if rank != Some(item.rank) {
-            rank = Some(item.rank);
-            // No region begins with this byte, and every region ends with a line's.
-            hash.update(b"#");
-            hash.update(ranked.get(item.rank as usize).map_or([0; 32], |(fingerprint, _)| *fingerprint));
+    // Names lie anywhere in memory, so many are fetched before the hash is made of them.
+    let mut gathered = Vec::new();
+    for some in items.chunks(256) {
+        for item in some {
+            if rank != Some(item.rank) {
+                rank = Some(item.rank);
+                // No region begins with this byte, and every region ends with a line's.
+                gathered.push(b'#');
+                gathered.extend(ranked.get(item.rank as usize).map_or([0; 32], |(fingerprint, _)| *fingerprint));
+            }
+            gathered.push(match item.shape {
+                Shape::Exact => b'=',
+                Shape::OneLabel => b'*',
+                Shape::Below => b'.',
+                Shape::Ending => b'-',
+            });
+            gathered.extend_from_slice(name(item).as_bytes());
+            gathered.push(b'\n');
         }
-        hash.update(match item.shape {
-            Shape::Exact => b"=",
-            Shape::OneLabel => b"*",
-            Shape::Below => b".",
-            Shape::Ending => b"-",
-        });
-        hash.update(name(item));
-        hash.update(b"\n");
+        hash.update(&gathered);
+        gathered.clear();
     }
     let mut hex = String::with_capacity(64);
     for byte in hash.finalize() {

@@ -94,7 +94,20 @@ impl<'p> Regions<'p> {
 
     /// The behaviour of names in a region that no smaller one holds, and of those around it.
     pub(crate) fn pair(&mut self, space: &mut Space, shape: Shape, name: &'p str) -> (u32, u32) {
-        let (own, outer) = self.keys(shape, name);
+        let own = self.list(shape, name);
+        self.pair_with(space, shape, name, own)
+    }
+
+    /// The same of the region of an entry, whose rules need not be looked up.
+    pub(crate) fn pair_of(&mut self, space: &mut Space, entry: u32) -> (u32, u32) {
+        let (shape, name) = self.policy.index.entry(entry);
+        let own = self.id(self.policy.index.rules_of(entry));
+        self.pair_with(space, shape, name, own)
+    }
+
+    /// `own` are the rules that list exactly this.
+    fn pair_with(&mut self, space: &mut Space, shape: Shape, name: &'p str, own: u32) -> (u32, u32) {
+        let (own, outer) = self.keys(shape, name, own);
         // Long lists have the same twice and a million times.
         if let Some((_, known)) = self.last.filter(|(keys, _)| *keys == (own, outer)) {
             return known;
@@ -152,32 +165,29 @@ impl<'p> Regions<'p> {
         behaviour
     }
 
-    /// Which rules there are for a region, and for what is around it.
-    fn keys(&mut self, shape: Shape, name: &'p str) -> (Key, Key) {
+    /// Which rules there are for a region, `own` among them, and for what is around it.
+    fn keys(&mut self, shape: Shape, name: &'p str, own: u32) -> (Key, Key) {
         if shape == Shape::Exact && name.contains('_') {
-            return (Key { exact: self.list(Shape::Exact, name), ..Key::default() }, Key::default());
+            return (Key { exact: own, ..Key::default() }, Key::default());
         }
         let Domain { one_label, chain } = self.domain(name.split_once('.').map_or("", |(_, parent)| parent));
         match shape {
             Shape::Exact => {
-                let (exact, own) = (self.list(Shape::Exact, name), self.list(Shape::Below, name));
+                let below = self.list(Shape::Below, name);
                 let ending = ending(name).map_or(0, |ending| self.list(Shape::Ending, ending));
                 let outer = Key { exact: 0, ending, one_label, chain };
-                (Key { exact, chain: self.chain(chain, own), ..outer }, outer)
+                (Key { exact: own, chain: self.chain(chain, below), ..outer }, outer)
             }
             Shape::Ending => {
                 let outer = Key { one_label, chain, ..Key::default() };
-                (Key { ending: self.list(Shape::Ending, name), ..outer }, outer)
+                (Key { ending: own, ..outer }, outer)
             }
             Shape::OneLabel => {
-                let own = self.list(Shape::Below, name);
-                let outer = Key { chain: self.chain(chain, own), ..Key::default() };
-                (Key { one_label: self.list(Shape::OneLabel, name), ..outer }, outer)
+                let below = self.list(Shape::Below, name);
+                let outer = Key { chain: self.chain(chain, below), ..Key::default() };
+                (Key { one_label: own, ..outer }, outer)
             }
-            Shape::Below => {
-                let own = self.list(Shape::Below, name);
-                (Key { chain: self.chain(chain, own), ..Key::default() }, Key { chain, ..Key::default() })
-            }
+            Shape::Below => (Key { chain: self.chain(chain, own), ..Key::default() }, Key { chain, ..Key::default() }),
         }
     }
 
@@ -214,10 +224,11 @@ impl<'p> Regions<'p> {
 
     /// The id of the rules that list exactly this; equal lists have one id.
     fn list(&mut self, shape: Shape, name: &str) -> u32 {
-        if self.policy.index.lacks(shape) {
-            return 0;
-        }
-        let rules = self.policy.index.rules(shape, name);
+        self.id(self.policy.index.rules(shape, name))
+    }
+
+    /// The id of some rules.
+    fn id(&mut self, rules: &'p [u32]) -> u32 {
         if rules.is_empty() {
             return 0;
         }

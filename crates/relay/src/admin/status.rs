@@ -151,7 +151,7 @@ impl Policy {
         Self {
             path: store.path().display().to_string(),
             digest: active.policy.digest().to_owned(),
-            generation: active.generation,
+            generation: active.generation.into(),
             loaded: time(active.loaded_at),
             mode: active.policy.mode().label(),
             rules: active.policy.rules().len(),

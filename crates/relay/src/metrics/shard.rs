@@ -39,25 +39,25 @@ impl Shard {
     }
 
     /// A connection was accepted.
-    pub fn opened(&self, listener: usize) {
-        if let Some(counters) = self.listeners.get(listener) {
+    pub fn opened(&self, listener: u16) {
+        if let Some(counters) = self.listeners.get(usize::from(listener)) {
             counters.opened.fetch_add(1, Relaxed);
         }
     }
 
     /// A connection has ended. Its bytes are not counted here but as they move, by [`Shard::add_bytes`].
     pub fn closed(&self, outcome: &Outcome) {
-        if let Some(counters) = self.listeners.get(outcome.listener) {
+        if let Some(counters) = self.listeners.get(usize::from(outcome.listener)) {
             counters.closed.fetch_add(1, Relaxed);
             if let Some(cell) = counters.cell(outcome.verdict, outcome.reason) {
                 cell.fetch_add(1, Relaxed);
             }
         }
         if let Some(hello) = outcome.hello {
-            self.hello.observe(hello);
+            self.hello.observe(hello.into());
         }
         if let Some(connect) = outcome.connect {
-            self.connect.observe(connect);
+            self.connect.observe(connect.into());
         }
     }
 

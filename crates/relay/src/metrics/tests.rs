@@ -49,7 +49,7 @@ impl Scrape {
     }
 }
 
-fn ended(listener: usize, verdict: Verdict, reason: Option<Reason>) -> Outcome {
+fn ended(listener: u16, verdict: Verdict, reason: Option<Reason>) -> Outcome {
     Outcome { verdict, reason, ..Outcome::new(1, listener, ([10, 0, 0, 1], 1).into()) }
 }
 
@@ -183,9 +183,9 @@ fn durations_fall_into_their_buckets() {
     let observed =
         [micros(0), micros(500), micros(501), micros(10_000_000), micros(10_000_001), Duration::from_secs(3600)];
     for (hello, shard) in observed.into_iter().zip(shards.iter().cycle()) {
-        shard.closed(&Outcome { hello: Some(hello), connect: None, ..ended(0, Verdict::Allowed, None) });
+        shard.closed(&Outcome { hello: Some(hello.into()), connect: None, ..ended(0, Verdict::Allowed, None) });
     }
-    shards[0].closed(&Outcome { connect: Some(micros(2_500)), ..ended(0, Verdict::Allowed, None) });
+    shards[0].closed(&Outcome { connect: Some(micros(2_500).into()), ..ended(0, Verdict::Allowed, None) });
     let dns = metrics.dns_observer();
     for seconds in [0.000_4, 0.25, 60.0, f64::NAN, -1.0] {
         dns.lookup(LookupResult::Ok, seconds);

@@ -15,7 +15,7 @@ pub struct Active {
     /// The policy.
     pub policy: Policy,
     /// 1 for the policy of the start; each load makes the next.
-    pub generation: u64,
+    pub generation: u32,
     /// When it was loaded.
     pub loaded_at: SystemTime,
     uses: HashMap<Arc<str>, Arc<RuleUse>>,

@@ -32,23 +32,23 @@ impl Lines {
     pub(super) fn connection(&mut self, out: &mut Vec<u8>, event: &'static str, outcome: &Outcome) {
         let mut line = Object::begin(out, &mut self.clock, outcome.accepted + outcome.duration, event);
         line.id(key!("conn"), outcome.conn);
-        let listener = self.listeners.get(outcome.listener);
+        let listener = self.listeners.get(usize::from(outcome.listener));
         listener.inspect(|name| line.text(key!("listener"), name));
         line.word(key!("protocol"), "tls");
-        line.address(key!("client"), outcome.client);
-        outcome.original_dst.inspect(|&address| line.address(key!("original_dst"), address));
+        line.address(key!("client"), outcome.client.socket());
+        outcome.original_dst.as_ref().inspect(|address| line.address(key!("original_dst"), address.socket()));
         outcome.host.as_ref().inspect(|host| line.word(key!("host"), host.as_str()));
         outcome.port.inspect(|&port| line.number(key!("port"), port.into()));
         line.word(key!("verdict"), outcome.verdict.label());
         outcome.rule.as_ref().inspect(|rule| line.text(key!("rule"), rule));
         outcome.reason.map(Reason::label).inspect(|reason| line.word(key!("reason"), reason));
         outcome.detail.inspect(|detail| line.text(key!("detail"), detail));
-        outcome.upstream.inspect(|&address| line.address(key!("upstream"), address));
+        outcome.upstream.as_ref().inspect(|address| line.address(key!("upstream"), address.socket()));
         line.number(key!("bytes_up"), outcome.bytes_up);
         line.number(key!("bytes_down"), outcome.bytes_down);
         line.millis(key!("duration_ms"), outcome.duration);
-        outcome.dns.inspect(|&dns| line.millis(key!("dns_ms"), dns));
-        outcome.connect.inspect(|&connect| line.millis(key!("connect_ms"), connect));
+        outcome.dns.inspect(|&dns| line.millis(key!("dns_ms"), dns.into()));
+        outcome.connect.inspect(|&connect| line.millis(key!("connect_ms"), connect.into()));
         outcome.closed_by.map(ClosedBy::label).inspect(|by| line.word(key!("closed_by"), by));
         if let Some(offered) = &outcome.offered {
             if !offered.alpn.is_empty() {
@@ -71,7 +71,7 @@ pub(super) fn squid(out: &mut Vec<u8>, outcome: &Outcome) {
         Verdict::Failed => ("TCP_TUNNEL", 503),
     };
     let (host, port) = (outcome.host.as_ref().map_or("-", |host| host.as_str()), outcome.port.unwrap_or(0));
-    let peer = outcome.upstream.map_or("HIER_NONE/-".to_owned(), |peer| format!("HIER_DIRECT/{}", peer.ip()));
+    let peer = outcome.upstream.as_ref().map_or("HIER_NONE/-".to_owned(), |peer| format!("HIER_DIRECT/{}", peer.ip()));
     let (seconds, millis, elapsed) = (end.as_secs(), end.subsec_millis(), outcome.duration.as_millis());
     let (client, bytes) = (outcome.client.ip(), outcome.bytes_down);
     // Writing to a vector cannot fail.

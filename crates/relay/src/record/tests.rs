@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::compact::Addr;
 use crate::outcome::{ClosedBy, Offered, Verdict};
 use crate::reason::Reason;
 use crate::settings::AccessFormat;
@@ -29,23 +30,29 @@ fn outcome(conn: u64) -> Outcome {
     outcome
 }
 
+fn addr(text: &str) -> Addr {
+    text.parse::<std::net::SocketAddr>().unwrap().into()
+}
+
 /// A connection of which everything is known.
 fn allowed() -> Outcome {
+    let offered =
+        Offered { alpn: vec!["h2".into(), "http/1.1".into()], versions: vec![0x304, 0x303], ech: false }.into();
     Outcome {
-        original_dst: Some("52.219.0.12:443".parse().unwrap()),
+        original_dst: Some(addr("52.219.0.12:443")),
         host: Some(sekisho_name::Name::parse("reports.s3.ap-northeast-1.amazonaws.com").unwrap()),
         port: Some(443),
         verdict: Verdict::Allowed,
         rule: Some("レポート".into()),
-        upstream: Some("[2600:1fa0::1]:443".parse().unwrap()),
+        upstream: Some(addr("[2600:1fa0::1]:443")),
         bytes_up: 48_211,
         bytes_down: 6_120,
         duration: Duration::from_micros(412_906),
-        hello: Some(Duration::from_millis(1)),
-        dns: Some(Duration::from_nanos(4_999)),
-        connect: Some(Duration::from_micros(2_113)),
+        hello: Some(Duration::from_millis(1).into()),
+        dns: Some(Duration::from_nanos(4_999).into()),
+        connect: Some(Duration::from_micros(2_113).into()),
         closed_by: Some(ClosedBy::Client),
-        offered: Some(Offered { alpn: vec!["h2".into(), "http/1.1".into()], versions: vec![0x304, 0x303], ech: false }),
+        offered: Some(offered),
         ..outcome(0x9f3c_1a55_0000_0012)
     }
 }
@@ -152,7 +159,7 @@ fn nothing_that_a_connection_brings_can_forge_a_line() {
     let forged =
         "x\"}\n{\"time\":\"2026-11-24T09:15:02.000000Z\",\"event\":\"close\",\"verdict\":\"allowed\"}\r\n\0\u{1b}[2J";
     let offered = Offered { alpn: vec![forged.into()], versions: Vec::new(), ech: true };
-    let outcome = Outcome { rule: Some(forged.into()), offered: Some(offered), ..allowed() };
+    let outcome = Outcome { rule: Some(forged.into()), offered: Some(offered.into()), ..allowed() };
     let lines = written(AccessFormat::Json, [close(&outcome)]);
     assert_eq!(lines.len(), 1);
     assert!(lines[0].chars().all(|c| !c.is_control()));
@@ -167,7 +174,7 @@ fn nothing_that_a_connection_brings_can_forge_a_line() {
 fn squids_form_has_a_line_for_each_end_and_no_other() {
     let refused = Outcome { verdict: Verdict::Refused, reason: Some(Reason::NoSni), ..outcome(1) };
     let failed = Outcome { verdict: Verdict::Failed, reason: Some(Reason::ConnectFailed), ..allowed() };
-    let audited = Outcome { verdict: Verdict::Audited, upstream: Some("192.0.2.1:443".parse().unwrap()), ..allowed() };
+    let audited = Outcome { verdict: Verdict::Audited, upstream: Some(addr("192.0.2.1:443")), ..allowed() };
     let events = [
         Event::Open(Box::new(allowed())),
         Event::Revoked(Box::new(allowed())),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use sekisho::outcome::{ClosedBy, Offered, Outcome, Verdict};
@@ -28,33 +29,35 @@ fn page() -> String {
 fn examples() -> [Outcome; 2] {
     let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_511_702);
     let micros = Duration::from_micros;
+    let addr = |ip: [u8; 4], port: u16| SocketAddr::from((ip, port)).into();
+    let offered = Offered { alpn: vec!["http/1.1".into()], versions: vec![0x0304, 0x0303], ech: false };
     let allowed = Outcome {
         conn: 0x9f3c_1a55_0000_0012,
         listener: 0,
         accepted: end + micros(481_207) - micros(412_906),
-        client: ([10, 20, 0, 15], 51_514).into(),
-        original_dst: Some(([52, 219, 0, 12], 443).into()),
+        client: addr([10, 20, 0, 15], 51_514),
+        original_dst: Some(addr([52, 219, 0, 12], 443)),
         host: Some(Name::parse("reports.s3.ap-northeast-1.amazonaws.com").expect("a name")),
         port: Some(443),
         verdict: Verdict::Allowed,
         rule: Some("reports".into()),
         reason: None,
         detail: None,
-        upstream: Some(([52, 219, 136, 40], 443).into()),
+        upstream: Some(addr([52, 219, 136, 40], 443)),
         bytes_up: 48_211,
         bytes_down: 6_120,
         duration: micros(412_906),
-        hello: Some(micros(900)),
-        dns: Some(micros(4)),
-        connect: Some(micros(2_113)),
+        hello: Some(micros(900).into()),
+        dns: Some(micros(4).into()),
+        connect: Some(micros(2_113).into()),
         closed_by: Some(ClosedBy::Client),
-        offered: Some(Offered { alpn: vec!["http/1.1".into()], versions: vec![0x0304, 0x0303], ech: false }),
+        offered: Some(offered.into()),
     };
     let refused = Outcome {
         conn: allowed.conn + 1,
         accepted: end + micros(1_020_114) - micros(1_206),
-        client: ([10, 20, 0, 15], 51_516).into(),
-        original_dst: Some(([52, 219, 0, 30], 443).into()),
+        client: addr([10, 20, 0, 15], 51_516),
+        original_dst: Some(addr([52, 219, 0, 30], 443)),
         host: Some(Name::parse("elsewhere.s3.ap-northeast-1.amazonaws.com").expect("a name")),
         verdict: Verdict::Refused,
         rule: None,

@@ -35,7 +35,7 @@ pub(super) fn both(a: &[Host], b: &[Host]) -> Vec<Host> {
 /// Whether a list covers all that an entry covers.
 fn covers(list: &HashSet<&str>, entry: &str) -> bool {
     let Ok((shape, name)) = pattern::parse(entry) else { return false };
-    let domains = std::iter::successors(Some(name.as_str()), |name| name.split_once('.').map(|(_, rest)| rest));
+    let domains = std::iter::successors(Some(&*name), |name| name.split_once('.').map(|(_, rest)| rest));
     (shape == Shape::Exact && list.contains(entry))
         || domains.into_iter().any(|name| list.contains(&*format!(".{name}")))
 }
