@@ -1,5 +1,6 @@
 //! What `deploy/` ships, put to the programs that will read it, and compared with what the gate really shows.
 
+mod kernel;
 mod rules;
 
 use std::collections::BTreeSet;

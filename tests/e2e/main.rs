@@ -10,6 +10,7 @@ mod lab_itself;
 mod messages;
 mod mismatch;
 mod peer;
+mod ports;
 mod pressure;
 mod raw;
 mod reasons;

@@ -31,6 +31,7 @@ use crate::recent::Recent;
 use crate::record::AccessLog;
 use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::sources::{SourceError, Sources};
 
 use keeper::Keeper;
 
@@ -46,6 +47,9 @@ pub enum RunError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// An address cannot be dialled from.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// The access log cannot be written.
     #[error("cannot open the access log {path}")]
     AccessLog {
@@ -93,6 +97,7 @@ pub fn run(path: &Path) -> Result<(), RunError> {
 }
 
 async fn serve(settings: Settings, policy: Arc<PolicyStore>) -> Result<(), RunError> {
+    let sources = Arc::new(Sources::new(&settings.upstream.source_addresses)?);
     let sockets = Sockets::bind(&settings)?;
     let admin = settings.admin.as_ref().map(|admin| listen_one(admin.bind)).transpose()?;
     let health = settings.health.as_ref().map(|health| listen_one(health.bind)).transpose()?;
@@ -112,7 +117,7 @@ async fn serve(settings: Settings, policy: Arc<PolicyStore>) -> Result<(), RunEr
     let signals = Signals::new().map_err(RunError::Runtime)?;
     let caps = Caps::new(settings.limits);
     let recent = Recent::new(settings.threads);
-    let shared = Arc::new(Shared { settings, policy, resolver, log, caps, own, recent });
+    let shared = Arc::new(Shared { settings, policy, resolver, log, caps, own, sources, recent });
     let node = Arc::new(Node::new(Arc::clone(&shared), metrics, listening.clone()));
     let engine = Engine::start(&shared, node.metrics(), sockets)?;
     for (socket, surface) in [(admin, Surface::Admin), (health, Surface::Health)] {

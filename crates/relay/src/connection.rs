@@ -126,7 +126,7 @@ async fn reach(
 ) -> Result<TcpStream, Stop> {
     let begun = Instant::now();
     let first = addresses.first().copied();
-    let dialled = timeout_at(deadline.into(), dial(addresses, &worker.failures)).await;
+    let dialled = timeout_at(deadline.into(), dial(addresses, &worker.failures, &worker.turns)).await;
     let mut outcome = live.outcome.borrow_mut();
     outcome.connect = Some(begun.elapsed().into());
     match dialled {

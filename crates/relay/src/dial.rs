@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::listen;
 use crate::reason::Reason;
+use crate::sources::{self, Turns};
 
 /// How long one attempt has before the next address is tried beside it (RFC 8305 §5, "Connection Attempt Delay").
 const STAGGER: Duration = Duration::from_millis(250);
@@ -64,11 +65,20 @@ impl Failures {
     }
 }
 
+/// Why one attempt failed, in the words of the connection's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failed(Reason, &'static str);
+
+const NO_PORT: Failed = Failed(Reason::PortsExhausted, "no source port left");
+const SOURCE_GONE: Failed = Failed(Reason::ConnectFailed, "source address is not this host's any more");
+const NO_SOURCE: Failed = Failed(Reason::ConnectFailed, "this host has no address to reach it from");
+
 /// Connects to one of `addresses`, which the guard has passed and which are in the order of preference within each
-/// family. Bound it in time from outside: dropping the future closes every attempt.
+/// family, from a source in turn. Bound it in time from outside: dropping the future closes every attempt.
 pub(crate) async fn dial(
     addresses: Vec<SocketAddr>,
     failures: &Failures,
+    turns: &Turns,
 ) -> Result<(TcpStream, SocketAddr), Unreached> {
     let now = Instant::now();
     let order = in_order(addresses, |address| failures.recent(address, now));
@@ -78,7 +88,7 @@ pub(crate) async fn dial(
     let mut slow = Vec::new();
     loop {
         let newest = waiting.next();
-        let begun = newest.map(|address| begin(address).map_err(|error| (error, address)));
+        let begun = newest.map(|address| begin(address, turns).map_err(|failed| (failed, address)));
         let reached = match begun {
             Some(Ok(attempt)) => {
                 attempts.push(attempt);
@@ -95,8 +105,7 @@ pub(crate) async fn dial(
                 failures.clear(address);
                 return Ok((stream, address));
             }
-            Some(Err((error, address))) => {
-                let (reason, detail) = classify(&error);
+            Some(Err((Failed(reason, detail), address))) => {
                 if matches!(reason, Reason::ConnectFailed | Reason::ConnectTimeout) {
                     failures.note(address, now);
                 }
@@ -114,13 +123,40 @@ struct Attempt {
     address: SocketAddr,
 }
 
-/// Sends the SYN.
-fn begin(address: SocketAddr) -> io::Result<Attempt> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    listen::tune(&SockRef::from(&socket))?;
+/// Sends the SYN, from the source whose turn it is or from the next one that has a port left towards `address`.
+fn begin(address: SocketAddr, turns: &Turns) -> Result<Attempt, Failed> {
+    let mut failed = NO_PORT;
+    for source in turns.towards(address) {
+        match begin_from(source, address, turns) {
+            Err(again @ (NO_PORT | SOURCE_GONE)) => {
+                failed = again;
+                turns.exhausted(source, address);
+            }
+            result => return result,
+        }
+    }
+    Err(failed)
+}
+
+fn begin_from(source: usize, address: SocketAddr, turns: &Turns) -> Result<Attempt, Failed> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        listen::tune(&SockRef::from(&socket)).map(|()| socket)
+    };
+    let socket = open().map_err(|error| classify(&error))?;
+    turns.bind(source, &socket).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrNotAvailable => SOURCE_GONE,
+        _ => classify(&error),
+    })?;
     match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
-        _ => Ok(Attempt { stream: TcpStream::from_std(socket.into())?, address }),
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(match classify(&error) {
+            NO_PORT if sources::none_for(address) => NO_SOURCE,
+            failed => failed,
+        }),
+        _ => {
+            let stream = TcpStream::from_std(socket.into()).map_err(|error| classify(&error))?;
+            Ok(Attempt { stream, address })
+        }
     }
 }
 
@@ -128,7 +164,7 @@ fn begin(address: SocketAddr) -> io::Result<Attempt> {
 async fn first_of(
     attempts: &mut Vec<Attempt>,
     patience: Option<Duration>,
-) -> Option<Result<Attempt, (io::Error, SocketAddr)>> {
+) -> Option<Result<Attempt, (Failed, SocketAddr)>> {
     let first = poll_fn(|cx| {
         let done = attempts.iter().position(|attempt| attempt.stream.poll_write_ready(cx).is_ready());
         done.map_or(Poll::Pending, |index| Poll::Ready(attempts.swap_remove(index)))
@@ -138,7 +174,7 @@ async fn first_of(
         None => first.await,
     };
     Some(match failure(&attempt.stream) {
-        Some(error) => Err((error, attempt.address)),
+        Some(error) => Err((classify(&error), attempt.address)),
         None => Ok(attempt),
     })
 }
@@ -175,10 +211,11 @@ fn in_order(addresses: Vec<SocketAddr>, failed: impl Fn(SocketAddr) -> bool) -> 
 }
 
 /// What a failed attempt means for the connection.
-fn classify(error: &io::Error) -> (Reason, &'static str) {
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
+fn classify(error: &io::Error) -> Failed {
+    let (reason, detail) = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::MFILE | Errno::NFILE) => (Reason::DescriptorsExhausted, "no descriptor left"),
-        Some(Errno::ADDRNOTAVAIL) => (Reason::PortsExhausted, "no source port left"),
+        // The second is what binding says where it has to choose the port.
+        Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE) => return NO_PORT,
         Some(Errno::TIMEDOUT) => (Reason::ConnectTimeout, "no answer"),
         Some(Errno::CONNREFUSED) => (Reason::ConnectFailed, "connection refused"),
         Some(Errno::NETUNREACH) => (Reason::ConnectFailed, "network unreachable"),
@@ -186,12 +223,20 @@ fn classify(error: &io::Error) -> (Reason, &'static str) {
         Some(Errno::ACCESS | Errno::PERM) => (Reason::ConnectFailed, "not permitted by this host's firewall"),
         Some(Errno::NOBUFS | Errno::NOMEM) => (Reason::ConnectFailed, "no kernel memory left"),
         _ => (Reason::ConnectFailed, "connection failed"),
-    }
+    };
+    Failed(reason, detail)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    /// The kernel's choice of source.
+    fn kernels() -> Turns {
+        Turns::new(Arc::default())
+    }
 
     #[test]
     fn families_take_turns_and_failures_come_last() {
@@ -210,7 +255,7 @@ mod tests {
         let good = listener.local_addr().unwrap();
         let bad = SocketAddr::from(([127, 0, 0, 2], good.port()));
         let failures = Failures::default();
-        let (_stream, reached) = dial(vec![bad, good], &failures).await.unwrap();
+        let (_stream, reached) = dial(vec![bad, good], &failures, &kernels()).await.unwrap();
         assert_eq!(reached, good);
         assert!(failures.recent(bad, Instant::now()));
         assert!(!failures.recent(good, Instant::now()));
@@ -220,9 +265,9 @@ mod tests {
     #[tokio::test]
     async fn when_all_refuse_the_last_reason_stands() {
         let bad = SocketAddr::from(([127, 0, 0, 2], 1));
-        let error = dial(vec![bad], &Failures::default()).await.unwrap_err();
+        let error = dial(vec![bad], &Failures::default(), &kernels()).await.unwrap_err();
         assert_eq!(error, Unreached { reason: Reason::ConnectFailed, detail: "connection refused", last: Some(bad) });
-        let none = dial(Vec::new(), &Failures::default()).await.unwrap_err();
+        let none = dial(Vec::new(), &Failures::default(), &kernels()).await.unwrap_err();
         assert_eq!((none.reason, none.last), (Reason::ConnectFailed, None));
     }
 

@@ -28,6 +28,7 @@ mod revoke;
 pub mod settings;
 pub mod shared;
 mod sniff;
+pub mod sources;
 mod stop;
 #[cfg(test)]
 mod testing;

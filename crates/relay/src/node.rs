@@ -89,6 +89,7 @@ impl Node {
             policy: &self.shared.policy,
             resolver: Some(&self.shared.resolver),
             limits: &self.shared.settings.limits,
+            sources: &self.shared.sources,
             lost: self.shared.log.lost(),
             ready: self.ready(),
         }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub policy: PathBuf,
     /// How names are resolved.
     pub dns: Dns,
+    /// How servers are dialled.
+    pub upstream: Upstream,
     /// Caps.
     pub limits: Limits,
     /// Deadlines.
@@ -80,6 +82,13 @@ pub struct Dns {
     pub ttl_max: Duration,
     /// How long an expired answer may still serve while every server fails.
     pub serve_stale: Duration,
+}
+
+/// How servers are dialled.
+#[derive(Clone, Debug, Default)]
+pub struct Upstream {
+    /// This host's addresses that are dialled from, in turn; for a family without one the kernel chooses.
+    pub source_addresses: Vec<IpAddr>,
 }
 
 /// Caps on what the process holds.

@@ -10,6 +10,7 @@ use crate::policy_store::PolicyStore;
 use crate::recent::Recent;
 use crate::record::AccessLog;
 use crate::settings::Settings;
+use crate::sources::Sources;
 
 /// What is process-wide by nature, and nothing else is.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Shared {
     pub caps: Arc<Caps>,
     /// What is never dialled because it is this process.
     pub own: OwnSockets,
+    /// What is dialled from.
+    pub sources: Arc<Sources>,
     /// What was refused lately.
     pub recent: Recent,
 }

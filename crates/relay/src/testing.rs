@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy_store::PolicyStore;
-use crate::settings::{Destination, Dns, Limits, Listener, Log, RefusalAlert, Settings, Shutdown, Timeouts};
+use crate::settings::{Destination, Dns, Limits, Listener, Log, RefusalAlert, Settings, Shutdown, Timeouts, Upstream};
 
 /// Settings of a node with one listener, named `in`, and nothing besides.
 pub(crate) fn settings() -> Settings {
@@ -14,6 +14,7 @@ pub(crate) fn settings() -> Settings {
         listeners: vec![Listener { name: "in".into(), bind, destination: Destination::Redirect }],
         policy: PathBuf::new(),
         dns: Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },
+        upstream: Upstream::default(),
         limits: Limits {
             connections: 50_000,
             connections_per_client: 1_000,

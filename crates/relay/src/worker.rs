@@ -18,6 +18,7 @@ use crate::record::Event;
 use crate::revoke::{Again, Review, with_the_word_of_now};
 use crate::settings;
 use crate::shared::{Phase, Shared};
+use crate::sources::Turns;
 use crate::stop::Stop;
 use crate::transfer::Tools;
 
@@ -38,6 +39,7 @@ pub(crate) struct Worker {
     pub(crate) tools: Tools,
     pub(crate) failures: Failures,
     pub(crate) offers: Offers,
+    pub(crate) turns: Turns,
     pub(crate) hello_limits: sekisho_peek::tls::Limits,
     shard: Arc<Shard>,
     open: RefCell<Slab<Rc<OpenConnection>>>,
@@ -70,6 +72,7 @@ impl Worker {
         Self {
             index,
             hello_limits: sekisho_peek::tls::Limits { handshake: hello_handshake, raw: hello_raw },
+            turns: Turns::new(Arc::clone(&shared.sources)),
             shared,
             tools: Tools::new(PIPES),
             failures: Failures::default(),

@@ -43,6 +43,10 @@ pub(super) fn html(status: &Status) -> String {
 fn node(out: &mut String, status: &Status) {
     let Status { connections, policy, dns, .. } = status;
     out.push_str("<h2>Node</h2><table>");
+    let sources = status.sources.iter().map(|source| {
+        let address = source.address.map_or("the kernel's choice".to_owned(), |address| address.to_string());
+        format!("{address}: no port left {} times", source.exhausted)
+    });
     let servers: Vec<String> = dns.servers.iter().map(ToString::to_string).collect();
     for (key, value) in [
         ("up since", format!("{} ({} s)", status.started, status.uptime_seconds)),
@@ -53,6 +57,7 @@ fn node(out: &mut String, status: &Status) {
             format!("{} open of {}, {} undecided", connections.open, connections.limit, connections.undecided),
         ),
         ("DNS", format!("{} — {} names, {} stale", servers.join(", "), dns.names, dns.stale)),
+        ("dialled from", sources.collect::<Vec<_>>().join("; ")),
     ] {
         row(out, &[Cell::Text(key), Cell::Text(&value)]);
     }

@@ -1,7 +1,7 @@
 //! The node as data: what `/status.json` and the page show, and what `/readyz` says.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -25,6 +25,8 @@ pub(super) struct Status {
     pub(super) policy: Policy,
     pub(super) rules: Vec<Rule>,
     pub(super) dns: Dns,
+    /// What is dialled from.
+    pub(super) sources: Vec<Source>,
     pub(super) access_log: AccessLog,
     /// What was not simply allowed, one row for each host and reason, the latest first.
     pub(super) recent: Vec<Recent>,
@@ -88,6 +90,13 @@ pub(super) struct Dns {
 }
 
 #[derive(Debug, Serialize)]
+pub(super) struct Source {
+    /// The kernel's choice has none.
+    pub(super) address: Option<IpAddr>,
+    pub(super) exhausted: u64,
+}
+
+#[derive(Debug, Serialize)]
 pub(super) struct AccessLog {
     pub(super) lost: u64,
 }
@@ -99,7 +108,7 @@ pub(super) struct Recent {
     pub(super) reason: &'static str,
     pub(super) count: u64,
     pub(super) last: String,
-    pub(super) client: std::net::IpAddr,
+    pub(super) client: IpAddr,
 }
 
 /// Rules and recent hosts that are shown; a policy may have ten thousand.
@@ -137,6 +146,11 @@ impl Status {
                 names: names.len(),
                 stale: names.iter().filter(|name| name.stale).count(),
             },
+            sources: shared
+                .sources
+                .used()
+                .map(|source| Source { address: source.address(), exhausted: source.exhausted() })
+                .collect(),
             access_log: AccessLog { lost: shared.log.lost() },
             recent: recent(node),
         }

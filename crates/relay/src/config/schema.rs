@@ -34,7 +34,7 @@ fn value(key: &str) -> Value {
     match key {
         "listeners" => json!({ "type": "array", "minItems": 1, "maxItems": 64, "items": mapping(key) }),
         "access_log" | "admin" => off(),
-        "dns" | "dns.ttl" | "limits" | "timeouts" | "health" | "log" | "shutdown" => mapping(key),
+        "dns" | "dns.ttl" | "upstream" | "limits" | "timeouts" | "health" | "log" | "shutdown" => mapping(key),
         "policy" | "listeners.name" | "access_log.path" => json!({ "type": ["string", "number"], "minLength": 1 }),
         "refusal_alert" => words(&["access_denied", "unrecognized_name"]),
         "threads" => json!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 256 }] }),
@@ -44,6 +44,9 @@ fn value(key: &str) -> Value {
         "listeners.port" => json!({ "type": "integer", "minimum": 1, "maximum": 65_535 }),
         "listeners.proxy_protocol" => json!({ "type": "object", "properties": { "from": networks() } }),
         "dns.servers" => json!({ "type": "array", "minItems": 1, "maxItems": 8, "items": { "type": "string" } }),
+        "upstream.source_addresses" => {
+            json!({ "type": "array", "minItems": 1, "maxItems": 64, "items": { "type": "string" } })
+        }
         "dns.ttl.min" | "dns.ttl.max" | "dns.serve_stale" | "shutdown.lame_duck" | "shutdown.drain" => duration(),
         key if key.starts_with("limits.") || key == "access_log.queue" => json!({ "type": "integer", "minimum": 1 }),
         key if key.starts_with("timeouts.") => duration(),

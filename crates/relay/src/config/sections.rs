@@ -1,6 +1,6 @@
 //! Everything but the listeners: each section has its keys, its bounds and its defaults in one place.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,10 +9,11 @@ use sekisho_policy::document::Fields;
 
 use super::Builder;
 use super::values::is_word;
-use crate::settings::{AccessFormat, AccessLog, Dns, Endpoint, Limits, Log, Shutdown, Timeouts};
+use crate::settings::{AccessFormat, AccessLog, Dns, Endpoint, Limits, Log, Shutdown, Timeouts, Upstream};
 
 pub(super) const DNS: &[&str] = &["servers", "ttl", "serve_stale"];
 pub(super) const TTL: &[&str] = &["min", "max"];
+pub(super) const UPSTREAM: &[&str] = &["source_addresses"];
 pub(super) const LIMITS: &[&str] =
     &["connections", "connections_per_client", "undecided", "hello_handshake", "hello_raw"];
 pub(super) const TIMEOUTS: &[&str] = &["hello", "connect", "idle", "half_closed"];
@@ -23,7 +24,7 @@ pub(super) const HEALTH_KEY: &str = "health";
 pub(super) const LOG: &[&str] = &["level", "format"];
 pub(super) const SHUTDOWN: &[&str] = &["lame_duck", "drain"];
 
-const ADMIN_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -61,6 +62,35 @@ impl Builder<'_, '_> {
         }
         let serve_stale = self.duration_at(section.as_ref(), "serve_stale", s(0)..=s(WEEK), s(HOUR));
         Dns { servers: servers.into_iter().map(|Server(address)| address).collect(), ttl_min, ttl_max, serve_stale }
+    }
+
+    pub(super) fn upstream(&mut self, fields: &Fields<'_>) -> Upstream {
+        let mut source_addresses = Vec::new();
+        if let Some(section) = self.section(fields, "upstream", UPSTREAM)
+            && let Some(node) = section.get("source_addresses")
+            && let Some(items) = self.reader.list(node, "a list of this host's addresses")
+        {
+            for item in items {
+                let Some(address) = self.reader.parsed::<IpAddr>(item, "bad-address", "an address", "10.0.0.5") else {
+                    continue;
+                };
+                if let Some(why) = no_source(address) {
+                    let fault = Diagnostic::error("bad-source-address", format!("{address} is {why}"));
+                    self.reader.push(fault.help("list addresses of this host's interfaces"), item.span);
+                } else if source_addresses.contains(&address) {
+                    let fault = Diagnostic::error("bad-source-address", format!("{address} is listed twice"));
+                    self.reader.push(fault.help("list each address once: they are used in turn"), item.span);
+                } else {
+                    source_addresses.push(address);
+                }
+            }
+            if items.is_empty() || items.len() > 64 {
+                let message = format!("`source_addresses` lists {}", items.len());
+                let fault = Diagnostic::error("source-address-count", message);
+                self.reader.push(fault.help("list 1 to 64, or remove it to let the kernel choose"), node.span);
+            }
+        }
+        Upstream { source_addresses }
     }
 
     pub(super) fn limits(&mut self, fields: &Fields<'_>) -> Limits {
@@ -169,6 +199,23 @@ impl Builder<'_, '_> {
     }
 }
 
+/// Why no server can be dialled from `address`, whichever host it is on.
+fn no_source(address: IpAddr) -> Option<&'static str> {
+    let (broadcast, link_local, mapped) = match address {
+        IpAddr::V4(v4) => (v4.is_broadcast(), false, false),
+        IpAddr::V6(v6) => (false, v6.is_unicast_link_local(), v6.to_ipv4_mapped().is_some()),
+    };
+    [
+        (address.is_unspecified(), "no address of its own: it stands for all"),
+        (address.is_multicast() || broadcast, "the address of many hosts"),
+        (address.is_loopback(), "a loopback address, from which no other host is reached"),
+        (link_local, "a link-local address, from which no routed host is reached"),
+        (mapped, "an IPv4 address in IPv6's spelling: write it as IPv4"),
+    ]
+    .into_iter()
+    .find_map(|(is, why)| is.then_some(why))
+}
+
 /// A network, or one address.
 struct Network(IpNet);
 
@@ -176,7 +223,7 @@ impl std::str::FromStr for Network {
     type Err = ipnet::AddrParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(ip) = text.parse::<std::net::IpAddr>() {
+        if let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(Self(ip.into()));
         }
         text.parse().map(Self)
@@ -190,7 +237,7 @@ impl std::str::FromStr for Server {
     type Err = std::net::AddrParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(ip) = text.parse::<std::net::IpAddr>() {
+        if let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(Self((ip, 53).into()));
         }
         text.parse().map(Self)

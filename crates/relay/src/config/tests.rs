@@ -77,6 +77,7 @@ fn every_value_is_taken() {
     let all = settings(
         "listeners:\n  - { name: pair, bind: \"127.0.0.1:1\", destination: none, port: 8443 }\npolicy: /etc/p.yaml\n\
          dns: { servers: [10.0.0.2, \"[2001:db8::1]:5353\"], ttl: { min: 0s, max: 90s }, serve_stale: 0s }\n\
+         upstream: { source_addresses: [10.0.0.5, \"2001:db8::5\", 10.0.0.6] }\n\
          limits: { connections: 9, connections_per_client: 8, undecided: 7, hello_handshake: 600, hello_raw: 700 }\n\
          timeouts: { hello: 250ms, connect: 1s, idle: 2s, half_closed: 3s }\nrefusal_alert: unrecognized_name\n\
          access_log: { path: \"-\", format: squid, queue: 5 }\nadmin: off\nhealth: { bind: \"[::]:9181\", allow: [10.0.0.1, \"2001:db8::/32\"] }\n\
@@ -87,6 +88,8 @@ fn every_value_is_taken() {
     assert_eq!(all.policy, PathBuf::from("/etc/p.yaml"));
     assert_eq!(all.dns.servers, ["10.0.0.2:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
     assert_eq!((all.dns.ttl_max, all.dns.serve_stale), (Duration::from_secs(90), Duration::ZERO));
+    let sources: Vec<_> = all.upstream.source_addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(sources, ["10.0.0.5", "2001:db8::5", "10.0.0.6"]);
     assert_eq!((all.limits.connections, all.limits.undecided, all.limits.hello_raw), (9, 7, 700));
     assert_eq!((all.timeouts.hello, all.timeouts.half_closed), (Duration::from_millis(250), Duration::from_secs(3)));
     assert_eq!(all.refusal_alert, RefusalAlert::UnrecognizedName);
@@ -150,6 +153,28 @@ fn sockets_that_would_take_each_others_connections() {
     let two = "listeners:\n  - { bind: \"0.0.0.0:1\", destination: redirect }\n  - { bind: \"0.0.0.0:1\", destination: redirect }\npolicy: p\n";
     assert_eq!(codes(two), ["duplicate-listener", "shared-address"]);
     assert_eq!(codes("listeners: []\npolicy: p\n"), ["listener-count"]);
+}
+
+#[test]
+fn addresses_that_nothing_can_be_dialled_from() {
+    for (list, code) in [
+        ("[]", "source-address-count"),
+        ("[10.0.0.5:443]", "bad-address"),
+        ("[0.0.0.0]", "bad-source-address"),
+        ("[\"::\"]", "bad-source-address"),
+        ("[224.0.0.1]", "bad-source-address"),
+        ("[255.255.255.255]", "bad-source-address"),
+        ("[\"ff02::1\"]", "bad-source-address"),
+        ("[127.0.0.1]", "bad-source-address"),
+        ("[\"fe80::1\"]", "bad-source-address"),
+        ("[\"::ffff:10.0.0.5\"]", "bad-source-address"),
+        ("[10.0.0.5, 10.0.0.6, 10.0.0.5]", "bad-source-address"),
+    ] {
+        assert_eq!(codes(&format!("{LEAST}upstream: {{ source_addresses: {list} }}\n")), [code], "{list}");
+    }
+    let many: Vec<_> = (1..=65).map(|host| format!("10.0.0.{host}")).collect();
+    let text = format!("{LEAST}upstream: {{ source_addresses: [{}] }}\n", many.join(", "));
+    assert_eq!(codes(&text), ["source-address-count"]);
 }
 
 #[test]

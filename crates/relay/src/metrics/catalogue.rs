@@ -32,6 +32,8 @@ catalogue! {
     CLIENT_LIMIT = "sekisho_connections_per_client_limit", GAUGE, [], "Connections that one client may have open";
     DESCRIPTORS_LIMIT = "sekisho_descriptors_limit", GAUGE, [], "File descriptors that this process may have open";
     DESCRIPTORS = "sekisho_descriptors", GAUGE, [], "File descriptors that this process has open";
+    SOURCE_EXHAUSTED = "sekisho_source_exhausted_total", COUNTER, ["source"],
+        "Dials that found no port left at a source address";
     BYTES = "sekisho_bytes_total", COUNTER, ["direction"], "Bytes relayed, counted as they move";
     RULE_BYTES = "sekisho_rule_bytes_total", COUNTER, ["rule", "direction"],
         "Bytes of the connections that a rule decided, counted as they end";

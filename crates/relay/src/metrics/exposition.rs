@@ -11,6 +11,7 @@ use crate::outcome::Verdict;
 use crate::policy_store::{PolicyStore, ReloadResult};
 use crate::reason::Reason;
 use crate::settings::Limits;
+use crate::sources::Sources;
 
 /// What a scrape asks besides the workers' counters.
 #[derive(Clone, Copy)]
@@ -21,6 +22,8 @@ pub struct Facts<'a> {
     pub resolver: Option<&'a Resolver>,
     /// The caps.
     pub limits: &'a Limits,
+    /// What is dialled from.
+    pub sources: &'a Sources,
     /// Access log records lost.
     pub lost: u64,
     /// Whether this node should get traffic.
@@ -45,6 +48,11 @@ impl Metrics {
         out.push(one(known::CONNECTIONS_LIMIT, number(facts.limits.connections)));
         out.push(one(known::CLIENT_LIMIT, number(facts.limits.connections_per_client)));
         out.extend(descriptors());
+        let exhausted = facts.sources.used().map(|source| {
+            let address = source.address().map(|address| address.to_string()).unwrap_or_default();
+            value(known::SOURCE_EXHAUSTED, &[&address], float(source.exhausted()))
+        });
+        out.push(family(known::SOURCE_EXHAUSTED, exhausted));
         let ways = [("up", self.sum(Shard::bytes_up)), ("down", self.sum(Shard::bytes_down))];
         out.push(family(known::BYTES, ways.map(|(way, bytes)| value(known::BYTES, &[way], float(bytes)))));
 

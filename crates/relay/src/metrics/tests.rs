@@ -8,6 +8,7 @@ use super::*;
 use crate::outcome::{Outcome, Verdict};
 use crate::policy_store::{PolicyStore, ReloadResult};
 use crate::reason::Reason;
+use crate::sources::Sources;
 use crate::testing;
 use text::{Family, families};
 
@@ -26,7 +27,8 @@ struct Scrape(Vec<Family>);
 impl Scrape {
     fn of(metrics: &Metrics, policy: &PolicyStore) -> Self {
         let limits = testing::settings().limits;
-        let facts = Facts { policy, resolver: None, limits: &limits, lost: 7, ready: true };
+        let facts =
+            Facts { policy, resolver: None, limits: &limits, sources: &Sources::default(), lost: 7, ready: true };
         Self(families(&metrics.render(&facts).unwrap()).unwrap())
     }
 

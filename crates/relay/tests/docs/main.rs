@@ -27,4 +27,6 @@ mod recipes;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod sizing;
+#[cfg(test)]
 mod source;

@@ -6,6 +6,7 @@ use prometheus::proto::MetricType;
 use sekisho::metrics::catalogue::{self, Described};
 use sekisho::metrics::{Facts, Metrics};
 use sekisho::settings::AccessFormat;
+use sekisho::sources::Sources;
 
 use crate::node;
 use crate::page::{self, blocks, code, rows};
@@ -18,7 +19,9 @@ fn page() -> String {
 fn scrape() -> String {
     let settings = node::settings(None, AccessFormat::Json, 1);
     let metrics = Metrics::new(&settings);
-    let facts = Facts { policy: &node::policy(), resolver: None, limits: &settings.limits, lost: 0, ready: true };
+    let (policy, sources) = (node::policy(), Sources::default());
+    let facts =
+        Facts { policy: &policy, resolver: None, limits: &settings.limits, sources: &sources, lost: 0, ready: true };
     metrics.render(&facts).expect("the text")
 }
 

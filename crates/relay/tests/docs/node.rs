@@ -6,6 +6,7 @@ use std::time::Duration;
 use sekisho::policy_store::PolicyStore;
 use sekisho::settings::{
     AccessFormat, AccessLog, Destination, Dns, Limits, Listener, Log, RefusalAlert, Settings, Shutdown, Timeouts,
+    Upstream,
 };
 
 /// Settings with one listener, and an access log at `path`.
@@ -19,6 +20,7 @@ pub(crate) fn settings(path: Option<PathBuf>, format: AccessFormat, queue: usize
         }],
         policy: "policy.yaml".into(),
         dns: Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },
+        upstream: Upstream::default(),
         limits: Limits { connections: 1, connections_per_client: 1, undecided: 1, hello_handshake: 1, hello_raw: 1 },
         timeouts: Timeouts { hello: second, connect: second, idle: second, half_closed: second },
         refusal_alert: RefusalAlert::AccessDenied,

@@ -33,6 +33,7 @@ pub(super) const FOR_TESTS: &[Program] = &[
     ("promtool", "prometheus"),
     ("logrotate", "logrotate"),
     ("patch", "patch"),
+    ("sysctl", "procps"),
     ("systemd-analyze", "systemd"),
     ("node", "nodejs"),
     ("npm", "npm"),
