@@ -8,8 +8,8 @@ usage: cargo xtask <command>
                                environment, a few packages of npm's and cargo-deny
   demo [--shell]               see a real AWS CLI pass the gate to one bucket, and be refused another;
                                with --shell, a shell on the client's machine at the end
-  test [--long] [--only NAME]  run every suite, or those named: fmt, clippy, deny, docs, unit, e2e;
-                               with --long, the long sweeps too
+  test [--long] [--only NAME]  run every suite, or those named: fmt, clippy, deny, docs, unit, e2e,
+                               bench; with --long, the long sweeps too
   bench [--quick] [OPTION …]   measure sekisho beside other gates; `bench --help` says what else there is
   regions                      take AWS's regions and the forms of S3's names over from botocore
   suffixes                     take the Public Suffix List over from publicsuffixlist

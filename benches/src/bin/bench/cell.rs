@@ -1,31 +1,29 @@
 //! One cell: one kind of work through one gate, and what it cost.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use sekisho_benches::figures::Figures;
 use serde::{Deserialize, Serialize};
 
 use crate::figures::divided;
-use crate::gate::Gate;
+use crate::gate::{Gate, Setting};
 use crate::lab::Lab;
+use crate::load;
 use crate::options::Scale;
 use crate::peers::Peer;
 use crate::trace::Trace;
 use crate::usage::{Processes, Usage};
 use crate::work::Work;
 
-/// The longest that a work may take: a gate that hangs must not hang the bench.
-const LIMIT: Duration = Duration::from_secs(120);
-/// After the work's end, until what the gate does about it is done.
-const SETTLE: Duration = Duration::from_millis(100);
-/// After all idle connections have closed, until memory is looked at.
-const AFTER_CLOSE: Duration = Duration::from_secs(2);
+/// After the work's end, until what the gate does about it is done; and after all idle connections have closed, until memory
+/// is looked at.
+fn pauses(scale: Scale) -> (Duration, Duration) {
+    let (settle, after_close) = if scale == Scale::Check { (20, 200) } else { (100, 2000) };
+    (Duration::from_millis(settle), Duration::from_millis(after_close))
+}
 
 /// What `load` counts a connection as that was to be refused and was not.
 const SERVED: &str = "served, not refused";
@@ -83,7 +81,7 @@ pub(crate) fn measure(lab: &mut Lab, peer: &Peer, work: &Work, scale: Scale, thr
         memory: None,
         calls: None,
     };
-    let started = Gate::start(lab, peer, threads);
+    let started = Gate::start(lab, peer, &Setting { threads, policy: None });
     let mut gate = match started {
         Ok(gate) => gate,
         Err(error) => return Cell { error: Some(format!("{error:#}")), ..empty },
@@ -110,18 +108,19 @@ pub(crate) fn measure(lab: &mut Lab, peer: &Peer, work: &Work, scale: Scale, thr
 }
 
 fn work_through(lab: &Lab, gate: &mut Gate, work: &Work, scale: Scale) -> Result<(Figures, Usage, Option<Memory>)> {
-    let start = memory(gate)?;
+    let (settle, after_close) = pauses(scale);
+    let start = gate.memory()?;
     warm_up(lab, work, scale)?;
-    thread::sleep(SETTLE);
-    let warm = memory(gate)?;
-    let before = usage(gate)?;
+    thread::sleep(settle);
+    let warm = gate.memory()?;
+    let before = gate.usage()?;
     let mut open = 0;
     let load = run(lab, work, scale, || {
-        open = memory(gate)?;
+        open = gate.memory()?;
         Ok(())
     })?;
-    thread::sleep(SETTLE);
-    let used = usage(gate)?.since(before);
+    thread::sleep(settle);
+    let used = gate.usage()?.since(before);
     gate.check()?;
     if work.is_refusal() {
         // Some gates close without an alert, which `load` counts as failed. It must not have been answered.
@@ -144,8 +143,8 @@ fn work_through(lab: &Lab, gate: &mut Gate, work: &Work, scale: Scale) -> Result
         ensure!(carried >= bytes, "{carried} bytes arrived of {bytes}");
     }
     let memory = if work.is_idle() {
-        thread::sleep(AFTER_CLOSE);
-        Some(Memory { start, warm, open, after: memory(gate)? })
+        thread::sleep(after_close);
+        Some(Memory { start, warm, open, after: gate.memory()? })
     } else {
         None
     };
@@ -157,84 +156,25 @@ fn traced(lab: &Lab, gate: &Gate, work: &Work, scale: Scale) -> Result<Calls> {
     let pids: Vec<_> = gate.processes().flat_map(Processes::pids).collect();
     let trace = Trace::start(&pids, &lab.directory)?;
     let load = run(lab, work, scale, || Ok(()))?;
-    thread::sleep(SETTLE);
+    thread::sleep(pauses(scale).0);
     let calls = trace.end()?;
     ensure!(load.failed == 0, "{} of {} failed under strace: {:?}", load.failed, load.connections, load.errors);
     Ok(calls.into_iter().map(|(name, count)| (name, divided(count, load.connections))).collect())
 }
 
-/// Every name once or twice, so that each is resolved; for refusals, some of these.
+/// Every name twice, so that each is resolved; for refusals, as many of these.
 fn warm_up(lab: &Lab, work: &Work, scale: Scale) -> Result<()> {
-    let count = if scale == Scale::Check { "64" } else { "2000" };
-    let kind = if work.is_refusal() { "refused" } else { "new" };
-    let mut command = lab.load()?;
-    command.args(["--work", kind, "--hello", "large", "--concurrency", "32", "--count", count]);
-    let load = finish(towards(lab, command, !work.is_refusal()), || Ok(())).context("while warming up")?;
-    ensure!(work.is_refusal() || load.failed == 0, "{} failed while warming up: {:?}", load.failed, load.errors);
-    Ok(())
+    if work.is_refusal() {
+        let mut command = load::command(lab, &lab.names(false), "--work refused --concurrency 32 --count 64")?;
+        return load::run(&mut command, || Ok(())).map(drop).context("while warming up");
+    }
+    load::warm_up(lab, &lab.names(true), if scale == Scale::Check { 64 } else { 2000 })
 }
 
 fn run(lab: &Lab, work: &Work, scale: Scale, at_ready: impl FnMut() -> Result<()>) -> Result<Figures> {
-    let mut command = lab.load()?;
-    command.args(work.arguments(scale));
-    finish(towards(lab, command, !work.is_refusal()), at_ready)
-}
-
-fn towards(lab: &Lab, mut command: Command, listed: bool) -> Command {
-    let threads = crate::options::cores().to_string();
-    command
-        .args(["--to", &Lab::addresses(), "--port", "443", "--threads", &threads])
-        .arg("--names")
-        .arg(lab.names(listed));
-    command
-}
-
-/// Runs `load` to its end; where it says `ready`, `at_ready` is called before it may go on.
-fn finish(mut command: Command, mut at_ready: impl FnMut() -> Result<()>) -> Result<Figures> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let said = listen(&mut child, &mut at_ready);
-    if said.is_err() {
-        let _ = child.kill();
+    let mut command = load::command(lab, &lab.names(!work.is_refusal()), &work.arguments(scale))?;
+    if scale == Scale::Check {
+        command.arg("--verify");
     }
-    let _ = child.wait();
-    let mut stderr = String::new();
-    if let Some(mut pipe) = child.stderr.take() {
-        let _ = pipe.read_to_string(&mut stderr);
-    }
-    let line = said?;
-    serde_json::from_str(&line).with_context(|| format!("load printed {line:?}, {}", stderr.trim_end()))
-}
-
-fn listen(child: &mut Child, at_ready: &mut impl FnMut() -> Result<()>) -> Result<String> {
-    let stdout = child.stdout.take().context("no output")?;
-    let (send, lines) = mpsc::channel();
-    // Its own thread, so that a load that never says anything can be given up.
-    thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-    loop {
-        match lines.recv_timeout(LIMIT) {
-            Ok(line) if line == "ready" => {
-                at_ready()?;
-                child.stdin.take().context("no input")?.write_all(b"\n")?;
-            }
-            Ok(line) => return Ok(line),
-            Err(mpsc::RecvTimeoutError::Timeout) => bail!("not done after {} s", LIMIT.as_secs()),
-            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(String::new()),
-        }
-    }
-}
-
-fn usage(gate: &Gate) -> Result<Usage> {
-    gate.processes().try_fold(Usage::default(), |sum, processes| {
-        let one = processes.usage()?;
-        Ok(Usage {
-            user: sum.user + one.user,
-            system: sum.system + one.system,
-            voluntary: sum.voluntary + one.voluntary,
-            involuntary: sum.involuntary + one.involuntary,
-        })
-    })
-}
-
-fn memory(gate: &Gate) -> Result<u64> {
-    gate.processes().map(Processes::memory).sum()
+    load::run(&mut command, at_ready)
 }

@@ -14,10 +14,19 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::Lab;
 use crate::peers::Peer;
-use crate::usage::Processes;
+use crate::usage::{Processes, Usage};
 
 /// The descriptors of each process.
 const DESCRIPTORS: u32 = 20_000;
+
+/// What is not the same for every start of a gate.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    /// Threads or processes that serve.
+    pub(crate) threads: usize,
+    /// The text of sekisho's policy, if not the usual one.
+    pub(crate) policy: Option<String>,
+}
 
 /// A running gate, or none for `direct`; ended on drop.
 pub(crate) struct Gate {
@@ -28,25 +37,25 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Starts it, and waits until it listens.
-    pub(crate) fn start(lab: &mut Lab, peer: &Peer, threads: usize) -> Result<Self> {
+    pub(crate) fn start(lab: &mut Lab, peer: &Peer, setting: &Setting) -> Result<Self> {
         lab.redirect(peer.is_gate())?;
         let directory = lab.directory.join(&peer.id);
         let _ = fs::remove_dir_all(&directory);
         let mut gate = Self { running: Vec::new(), directory };
         if peer.is_gate() {
-            gate.launch(lab, peer, threads)?;
+            gate.launch(lab, peer, setting)?;
         }
         Ok(gate)
     }
 
-    fn launch(&mut self, lab: &Lab, peer: &Peer, threads: usize) -> Result<()> {
+    fn launch(&mut self, lab: &Lab, peer: &Peer, setting: &Setting) -> Result<()> {
         fs::create_dir(&self.directory)?;
-        write_files(lab, peer, &self.directory, threads)?;
+        write_files(lab, peer, &self.directory, setting)?;
         let mut peer = peer.clone();
         if let Some(program) = peer.program_mut() {
             *program = lab::reachable(program.clone(), &lab.directory)?;
         }
-        for (number, line) in peer.command(&self.directory, threads).iter().enumerate() {
+        for (number, line) in peer.command(&self.directory, setting.threads).iter().enumerate() {
             let name = format!("{}-{number}", peer.id);
             let script = format!(
                 "{}exec prlimit --nofile={DESCRIPTORS} setpriv --reuid {UID} --regid {UID} --clear-groups --no-new-privs \
@@ -63,8 +72,9 @@ impl Gate {
             let processes = group.map_or_else(|| Processes::Tree(process.pid()), Processes::Group);
             self.running.push((process, processes));
         }
+        let count = self.running.len();
         for (process, _) in &mut self.running {
-            process.wait_ready(Duration::from_secs(30), || lab.gate_listens())?;
+            process.wait_ready(Duration::from_secs(30), || lab.listeners() >= count)?;
         }
         Ok(())
     }
@@ -72,6 +82,16 @@ impl Gate {
     /// Its processes, by what was started.
     pub(crate) fn processes(&self) -> impl Iterator<Item = &Processes> {
         self.running.iter().map(|(_, processes)| processes)
+    }
+
+    /// What all of them have used.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        self.processes().try_fold(Usage::default(), |sum, processes| Ok(sum.and(processes.usage()?)))
+    }
+
+    /// The memory of all of them, in KiB.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        self.processes().map(Processes::memory).sum()
     }
 
     /// The last that it said on its standard error and output.
@@ -114,17 +134,20 @@ impl Drop for Gate {
 }
 
 /// The gate's files from `benches/peers/`, filled in, and owned by the gate's user.
-fn write_files(lab: &Lab, peer: &Peer, directory: &Path, threads: usize) -> Result<()> {
+fn write_files(lab: &Lab, peer: &Peer, directory: &Path, setting: &Setting) -> Result<()> {
     let names = fs::read_to_string(lab.names(true))?;
     for file in peer.files() {
         let path = lab::workspace().join("benches/peers").join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let fixed = [
-            ("%threads%", threads.to_string()),
+            ("%threads%", setting.threads.to_string()),
             ("%names%", lab.names(true).display().to_string()),
             ("%dir%", directory.display().to_string()),
         ];
         fs::write(directory.join(file), filled(&text, &fixed, &names))?;
+    }
+    if let Some(policy) = &setting.policy {
+        fs::write(directory.join("policy.yaml"), policy)?;
     }
     if peer.wants_certificate() {
         let authority = lab::certs::Authority::new(directory)?;

@@ -36,7 +36,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// Makes the namespaces and starts origin and DNS.
-    pub(crate) fn new(threads: usize) -> Result<Self> {
+    pub(crate) fn new(threads: usize, verify: bool) -> Result<Self> {
         netns::remove_leftovers();
         lab::cgroup::remove_leftovers();
         lab::remove_labs_on_signal();
@@ -71,14 +71,16 @@ impl Lab {
         let own = std::env::current_exe().context("cannot tell where this program is")?;
         let programs = own.parent().unwrap_or(&own).to_owned();
         let mut lab = Self { clients, gate, servers, directory, redirected: false, programs, running: Vec::new() };
-        lab.start_servers(threads)?;
+        lab.start_servers(threads, verify)?;
         Ok(lab)
     }
 
-    fn start_servers(&mut self, threads: usize) -> Result<()> {
-        let bind: Vec<_> = ORIGINS.map(|host| format!("10.91.2.{host}:443")).collect();
+    fn start_servers(&mut self, threads: usize, verify: bool) -> Result<()> {
+        let bind = ORIGINS.map(|host| format!("10.91.2.{host}:443")).collect::<Vec<_>>().join(",");
         let (addresses, threads) = (Self::addresses(), threads.to_string());
-        self.serve("origin", "origin", &["--bind", &bind.join(","), "--threads", &threads])?;
+        let mut origin = vec!["--bind", &bind, "--threads", &threads];
+        origin.extend(verify.then_some("--verify"));
+        self.serve("origin", "origin", &origin)?;
         self.serve("names", "names", &["--bind", "10.91.2.2:53", "--answers", &addresses, "--per-answer", "4"])?;
         // For Squid, which refuses a client whose address is not in its own answer: all eight, always.
         self.serve("names", "all-names", &["--bind", "10.91.2.3:53", "--answers", &addresses, "--per-answer", "8"])?;
@@ -131,9 +133,13 @@ impl Lab {
         Ok(())
     }
 
-    /// Whether anybody listens where the redirect leads.
-    pub(crate) fn gate_listens(&self) -> bool {
-        connects(&self.gate, SocketAddr::from(([127, 0, 0, 1], 8443)))
+    /// How many sockets listen where the redirect leads.
+    pub(crate) fn listeners(&self) -> usize {
+        let read = || {
+            ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default())
+        };
+        let lines = self.gate.enter(read).unwrap_or_default().concat();
+        lines.lines().filter(|line| line.contains(":20FB 0") && line.contains(":0000 0A ")).count()
     }
 
     fn wait(&self, what: &str, limit: Duration, ready: impl Fn() -> bool) -> Result<()> {

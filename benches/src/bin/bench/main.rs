@@ -17,14 +17,19 @@
 //! changes from round to round. So a ratio of two gates is taken within a round, where the machine was in one mood, and the
 //! median of these ratios is what counts (`figures.rs`). Every cell is written down at once, and what is told about them
 //! (`report.rs`) is computed from these files alone.
+//!
+//! Besides, for sekisho alone: how its cost grows as one number is varied (`growth.rs`).
 
 mod cell;
 mod figures;
 mod gate;
+mod growth;
 mod lab;
+mod load;
 mod options;
 mod peers;
 mod plots;
+mod policies;
 mod publish;
 mod report;
 mod results;

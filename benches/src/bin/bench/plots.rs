@@ -8,6 +8,7 @@ use plotters::coord::ranged1d::SegmentValue;
 use plotters::prelude::*;
 
 use crate::figures::{self, Metric, Summary, number};
+use crate::growth::AXES;
 use crate::results::Results;
 
 const WIDTH: u32 = 760;
@@ -47,6 +48,21 @@ pub(crate) fn draw(results: &Results, directory: &Path) -> Result<Vec<(String, &
             let file = format!("{name}.svg");
             fs::write(directory.join(&file), bars(title, &rows).map_err(|error| anyhow!("{file}: {error}"))?)?;
             drawn.push((file, *title));
+        }
+    }
+    Ok(drawn)
+}
+
+/// The same for how cost grows.
+pub(crate) fn draw_growth(results: &Results, directory: &Path) -> Result<Vec<(String, &'static str)>> {
+    let mut drawn = Vec::new();
+    for axis in AXES {
+        let points: Vec<_> =
+            axis.summaries(&results.growth).into_iter().map(|(at, figure, _)| (f64::from(at), figure)).collect();
+        if points.len() > 2 {
+            let file = format!("growth-{}.svg", axis.id);
+            fs::write(directory.join(&file), growth(axis.title, axis.by, &points)?)?;
+            drawn.push((file, axis.title));
         }
     }
     Ok(drawn)
@@ -104,4 +120,38 @@ fn colour(gate: &str) -> RGBColor {
         _ if gate.starts_with("floor") => LIMIT,
         _ => PEER,
     }
+}
+
+/// A line through the medians of one figure as one number grows, each with its range.
+fn growth(title: &str, by: &str, points: &[(f64, Summary)]) -> Result<String> {
+    line(title, by, points).map_err(|error| anyhow!("{title}: {error}"))
+}
+
+fn line(title: &str, by: &str, points: &[(f64, Summary)]) -> Result<String, Box<dyn std::error::Error>> {
+    let mut text = String::new();
+    {
+        let area = SVGBackend::with_string(&mut text, (WIDTH, 300)).into_drawing_area();
+        area.fill(&WHITE)?;
+        let most = points.iter().map(|(_, summary)| summary.max).fold(0.0, f64::max);
+        let (first, last) = points.iter().fold((f64::MAX, 0.0_f64), |(a, b), (x, _)| (a.min(*x), b.max(*x)));
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, ("sans-serif", 17))
+            .margin(10)
+            .margin_right(30)
+            .x_label_area_size(40)
+            .y_label_area_size(60)
+            .build_cartesian_2d((first..last.max(first + 1.0)).log_scale(), 0.0..most * 1.2)?;
+        chart
+            .configure_mesh()
+            .x_desc(by)
+            .x_label_formatter(&|value| number(*value))
+            .y_label_formatter(&|value| number(*value))
+            .label_style(("sans-serif", 13))
+            .draw()?;
+        chart.draw_series(LineSeries::new(points.iter().map(|(x, summary)| (*x, summary.median)), &OURS))?;
+        chart.draw_series(points.iter().map(|(x, summary)| Circle::new((*x, summary.median), 3, OURS.filled())))?;
+        chart.draw_series(points.iter().map(|(x, s)| PathElement::new([(*x, s.min), (*x, s.max)], BLACK)))?;
+        area.present()?;
+    }
+    Ok(text)
 }

@@ -21,7 +21,8 @@ pub(crate) fn publish(directory: &Path) -> Result<()> {
         ("run", report::run_line(&results)),
         ("targets", targets::table(&targets::all(&results))),
         ("plots", pictures(&results, &directory, from_docs)?),
-        ("works", report::works(&results)),
+        ("works", deeper(&report::works(&results))),
+        ("growth", growth(&results, &directory, from_docs)?),
     ];
     let filled = parts.iter().try_fold(text, |text, (name, part)| between(&text, name, part))?;
     fs::write(&page, filled)?;
@@ -30,11 +31,25 @@ pub(crate) fn publish(directory: &Path) -> Result<()> {
 }
 
 fn pictures(results: &Results, directory: &Path, from_docs: &Path) -> Result<String> {
+    Ok(shown(&plots::draw(results, directory)?, from_docs))
+}
+
+fn growth(results: &Results, directory: &Path, from_docs: &Path) -> Result<String> {
+    let pictures = shown(&plots::draw_growth(results, directory)?, from_docs);
+    Ok(format!("{pictures}\n{}", deeper(report::growth(results).trim())))
+}
+
+/// Titles one level down: they stand in a section.
+fn deeper(text: &str) -> String {
+    text.lines().map(|line| if line.starts_with('#') { format!("#{line}\n") } else { format!("{line}\n") }).collect()
+}
+
+fn shown(pictures: &[(String, &str)], from_docs: &Path) -> String {
     let mut text = String::new();
-    for (file, title) in plots::draw(results, directory)? {
+    for (file, title) in pictures {
         let _ = writeln!(text, "![{title}](../{}/{file})\n", from_docs.display());
     }
-    Ok(text)
+    text
 }
 
 /// The text with what stands between `<!-- bench: name -->` and `<!-- bench: end -->` replaced.

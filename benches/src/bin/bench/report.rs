@@ -8,7 +8,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::cell::Cell;
-use crate::figures::{self, Metric};
+use crate::figures::{self, Metric, number};
+use crate::growth::AXES;
 use crate::options::{Options, Scale};
 use crate::results::Results;
 use crate::{plots, targets, work};
@@ -21,6 +22,7 @@ pub(crate) fn write(results: &Results, out: &Path, options: &Options) -> Result<
     let table = table(results);
     fs::write(out.join("table.md"), &table)?;
     plots::draw(results, out)?;
+    plots::draw_growth(results, out)?;
     results.save(out)?;
     if let Some(file) = &options.json {
         results.save_as(file)?;
@@ -29,8 +31,13 @@ pub(crate) fn write(results: &Results, out: &Path, options: &Options) -> Result<
     if let Some(doubt) = doubt(results) {
         println!("{doubt}");
     }
-    let failed = results.cells.iter().filter(|cell| cell.error.is_some()).count();
-    println!("{} cells, {failed} without figures; all of it is in {}", results.cells.len(), out.display());
+    let failed = results.cells.iter().filter(|cell| cell.error.is_some()).count()
+        + results.growth.iter().filter(|point| point.error.is_some()).count();
+    println!(
+        "{} cells, {failed} without figures; all of it is in {}",
+        results.cells.len() + results.growth.len(),
+        out.display()
+    );
     Ok(options.scale() != Scale::Check || failed == 0)
 }
 
@@ -58,7 +65,7 @@ fn columns(work: &str) -> &'static [(&'static str, Metric)] {
 /// Everything about a run.
 fn table(results: &Results) -> String {
     let targets = targets::table(&targets::all(results));
-    format!("# Bench\n\n{}\n\n## The targets\n\n{targets}{}", run_line(results), works(results))
+    format!("# Bench\n\n{}\n\n## The targets\n\n{targets}{}{}", run_line(results), works(results), growth(results))
 }
 
 /// Where, when and how often.
@@ -92,6 +99,35 @@ pub(crate) fn works(results: &Results) -> String {
             if let Some(row) = row {
                 let _ = writeln!(text, "| {} {} | {row} |", gate.id, gate.version);
             }
+        }
+    }
+    text
+}
+
+/// How sekisho's cost grows: a table for each axis.
+pub(crate) fn growth(results: &Results) -> String {
+    let mut text = String::new();
+    for axis in AXES {
+        let rows = axis.summaries(&results.growth);
+        let errors = results
+            .growth
+            .iter()
+            .filter(|point| point.axis == axis.id)
+            .filter_map(|point| Some((point.at, point.error.as_ref()?)));
+        if rows.is_empty() && errors.clone().next().is_none() {
+            continue;
+        }
+        let _ = writeln!(
+            text,
+            "\n## growth-{}: {}\n\n| {} | {} | MiB at start |\n|---:|---:|---:|",
+            axis.id, axis.title, axis.by, axis.unit
+        );
+        for (at, figure, memory) in rows {
+            let memory = memory.map_or_else(|| "–".to_owned(), |kib| number(kib.median / 1024.0));
+            let _ = writeln!(text, "| {at} | {figure} | {memory} |");
+        }
+        for (at, error) in errors {
+            let _ = writeln!(text, "\nAt {at} it failed: {}", error.replace('\n', " "));
         }
     }
     text

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
+use crate::growth::Point;
 use crate::options::{Options, cores};
 
 /// `results.json`.
@@ -17,6 +18,8 @@ pub(crate) struct Results {
     /// The rows, in their order.
     pub(crate) gates: Vec<Gate>,
     pub(crate) cells: Vec<Cell>,
+    #[serde(default)]
+    pub(crate) growth: Vec<Point>,
 }
 
 /// Where and how it was measured.

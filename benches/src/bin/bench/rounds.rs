@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::cell::{self, Cell};
+use crate::growth;
 use crate::lab::Lab;
 use crate::options::{Options, Scale};
 use crate::peers::{self, Peer};
@@ -20,7 +21,7 @@ const ROUNDS_OF_SLOW: usize = 3;
 
 /// Measures all that is asked for and not there already.
 pub(crate) fn run(options: &Options) -> Result<(Results, PathBuf)> {
-    let mut lab = Lab::new(options.threads())?;
+    let mut lab = Lab::new(options.threads(), options.scale() == Scale::Check)?;
     let (peers, works) = chosen(&lab, options)?;
     let run = Run::here(options);
     let out = directory(options, &run);
@@ -29,9 +30,10 @@ pub(crate) fn run(options: &Options) -> Result<(Results, PathBuf)> {
     println!("{} cells in {} rounds; results go to {}", peers.len() * works.len(), options.rounds(), out.display());
 
     let gates = peers.iter().map(|peer| Gate { id: peer.id.clone(), version: peer.version.clone() }).collect();
-    let mut results = Results { run, gates, cells: Vec::new() };
+    let mut results = Results { run, gates, cells: Vec::new(), growth: Vec::new() };
     let begun = Instant::now();
-    for round in 0..options.rounds() {
+    let rounds = if works.is_empty() { 0 } else { options.rounds() };
+    for round in 0..rounds {
         for (at, work) in works.iter().enumerate() {
             if round >= work.rounds() {
                 continue;
@@ -52,6 +54,10 @@ pub(crate) fn run(options: &Options) -> Result<(Results, PathBuf)> {
             options.rounds(),
             clock(each * u32::try_from(left).unwrap_or(1))
         );
+    }
+    if let Some(sekisho) = peers.iter().find(|peer| peer.id == "sekisho") {
+        results.growth = growth::run(&mut lab, sekisho, &raw, options)?;
+        results.save(&out)?;
     }
     Ok((results, out))
 }
@@ -98,7 +104,8 @@ fn chosen(lab: &Lab, options: &Options) -> Result<(Vec<Peer>, Vec<Work>)> {
     let (peers, works) = (peers::all(lab, options)?, work::chosen(&options.only));
     let known = |only: &String| {
         peers.iter().any(|peer| peer.id == *only)
-            || works.iter().any(|work| work.id.split('-').next() == Some(only) || work.id == only)
+            || works.iter().any(|work| work.is_named(only))
+            || growth::is_axis(only)
     };
     if let Some(unknown) = options.only.iter().find(|only| !known(only)) {
         bail!("there is no gate and no work `{unknown}`");

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::figures::{self, Metric, Summary, number};
+use crate::growth;
 use crate::results::Results;
 
 /// Above all peers.
@@ -85,8 +86,15 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
     all.push(judged("memory per idle connection".to_owned(), &[idle(figures::memory_each)], Most(1.2), " KiB"));
     all.push(judged("memory with 1,000 names".to_owned(), &[base], Most(8.0), " MiB"));
     all.push(judged("of it more after 9,000 connections".to_owned(), &[left], Most(2.0), " MiB"));
+    let grown = |axis, above, below| growth::compared(&results.growth, axis, above, below);
     let refusal = results.ratio_of_works(OURS, ("refused", "new-large"), per_connection);
     all.push(judged("CPU of a refusal".to_owned(), &[refusal], Most(0.6), " × a served connection"));
+    let threads = grown("threads", (2, 1), |two, one| (two / one - 1.0).abs() * 100.0);
+    all.push(judged("CPU per connection, two threads against one".to_owned(), &[threads], Most(5.0), " % apart"));
+    let added = |reloads: f64, quiet: f64| (reloads - quiet) / 1000.0;
+    let reload = [grown("reload", (1, 0), added), grown("reload-new", (1, 0), added)];
+    let what = "p99.9 that a reload of 1,000,000 names adds, to round trips / new connections";
+    all.push(judged(what.to_owned(), &reload, Most(5.0), " ms"));
     all
 }
 

@@ -31,6 +31,16 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            user: self.user + other.user,
+            system: self.system + other.system,
+            voluntary: self.voluntary + other.voluntary,
+            involuntary: self.involuntary + other.involuntary,
+        }
+    }
+
     /// What was used since.
     pub(crate) fn since(self, before: Self) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::growth;
 use crate::options::Scale;
 
 /// One kind of work.
@@ -42,12 +43,16 @@ const fn new(id: &'static str, about: &'static str, kind: &'static str, hello: &
 
 /// The works of these names; a kind's name up to the dash means all of that kind, and no name all.
 pub(crate) fn chosen(only: &[String]) -> Vec<Work> {
-    let named = |work: &Work, only: &String| work.id == only || work.id.split('-').next() == Some(only);
-    let any = ALL.iter().any(|work| only.iter().any(|only| named(work, only)));
-    ALL.iter().filter(|work| !any || only.iter().any(|only| named(work, only))).copied().collect()
+    let any = only.iter().any(|only| growth::is_axis(only) || ALL.iter().any(|work| work.is_named(only)));
+    ALL.iter().filter(|work| !any || only.iter().any(|only| work.is_named(only))).copied().collect()
 }
 
 impl Work {
+    /// Whether `--only` means it.
+    pub(crate) fn is_named(&self, only: &str) -> bool {
+        self.id == only || self.id.split('-').next() == Some(only)
+    }
+
     /// Whether nothing is ever relayed: a gate that cannot refuse has no such cell.
     pub(crate) fn is_refusal(&self) -> bool {
         self.kind == "refused"
@@ -101,7 +106,7 @@ impl Work {
     }
 
     /// The arguments of `load`, but for whom it is to reach.
-    pub(crate) fn arguments(&self, scale: Scale) -> Vec<String> {
+    pub(crate) fn arguments(&self, scale: Scale) -> String {
         let count = self.connections(scale);
         let concurrency = self.concurrency.min(count);
         let mut line =
@@ -119,6 +124,6 @@ impl Work {
             let all = if count == 1 { all / 4 } else { all };
             let _ = write!(line, " --rounds {}", all / count);
         }
-        line.split(' ').map(str::to_owned).collect()
+        line
     }
 }

@@ -74,6 +74,16 @@ pub(super) const SUITES: &[Suite] = &[
             Step::Test(&["--workspace", "--test", "e2e", "--", "--test-threads", "2"]),
         ],
     },
+    Suite {
+        name: "bench",
+        about: "the bench works: every gate passes every work, and no byte is lost. It says nothing about speed",
+        needs: Some(Need::Bench),
+        steps: &[
+            Step::Prepare(&["build", "--locked", "--package", "sekisho"]),
+            Step::Prepare(&["build", "--locked", "--package", "sekisho-benches", "--bins"]),
+            Step::Check(&["run", "--locked", "--package", "sekisho-benches", "--bin", "bench", "--", "--check"]),
+        ],
+    },
 ];
 
 impl Suite {
