@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use memchr::{memchr, memrchr_iter};
 
 /// What a listed name covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub(crate) struct Index {
     entries: Vec<Entry>,
     /// Of each shape, its entries by the hash of their text.
     tables: [HashTable<Slot>; 4],
+    /// Of each shape, the numbers of labels that its entries have, a bit for each: where none has as many, none is sought.
+    labels: [u64; 4],
     hasher: RandomState,
     /// Rules of the entries that several rules list.
     lists: Vec<Vec<u32>>,
@@ -82,6 +85,9 @@ impl Index {
         };
         self.text.push_str(name);
         self.entries.push(entry);
+        if let Some(labels) = self.labels.get_mut(shape as usize) {
+            *labels |= bit(name.split('.').zip(1..).fold(0, |_, (_, count)| count));
+        }
         let table = self.tables.get_mut(shape as usize)?;
         table.insert_unique(wide(hash), Slot { hash, entry: id }, |slot| wide(slot.hash));
         Some((id, true))
@@ -116,6 +122,42 @@ impl Index {
     /// Whether no entry has this shape.
     pub(crate) fn lacks(&self, shape: Shape) -> bool {
         self.tables.get(shape as usize).is_none_or(HashTable::is_empty)
+    }
+
+    /// Shows `found` every list of rules with an entry that covers a name. This is asked of every connection, so nothing
+    /// is looked up that cannot be there.
+    pub(crate) fn cover_name<'a>(&'a self, name: &str, mut found: impl FnMut(&'a [u32])) {
+        let mut seek = |shape, text: &str| {
+            if let Some(id) = self.find(shape, text) {
+                found(self.rules_of(id));
+            }
+        };
+        seek(Shape::Exact, name);
+        // No pattern matches a name with an underscore.
+        if memchr(b'_', name.as_bytes()).is_some() {
+            return;
+        }
+        if !self.lacks(Shape::Ending)
+            && let Some(ending) = ending(name)
+        {
+            seek(Shape::Ending, ending);
+        }
+        let [_, one_label, below, _] = self.labels;
+        let mut labels = 0;
+        // From the right, so that each domain comes with the number of its labels.
+        for dot in memrchr_iter(b'.', name.as_bytes()) {
+            labels += 1;
+            let domain = name.get(dot + 1..).unwrap_or_default();
+            if below & bit(labels) != 0 {
+                seek(Shape::Below, domain);
+            }
+            if one_label & bit(labels) != 0 && memchr(b'.', name.get(..dot).unwrap_or_default().as_bytes()).is_none() {
+                seek(Shape::OneLabel, domain);
+            }
+        }
+        if below & bit(labels + 1) != 0 {
+            seek(Shape::Below, name);
+        }
     }
 
     /// Every list of rules with an entry that covers all of what `shape` and `name` cover.
@@ -182,6 +224,11 @@ impl Index {
 /// A hash as tables ask for it: they use its lowest bits and its highest.
 fn wide(hash: u32) -> u64 {
     (u64::from(hash) << 32) | u64::from(hash)
+}
+
+/// A number of labels as a bit; all that no real name has share one.
+fn bit(labels: u32) -> u64 {
+    1 << labels.min(63)
 }
 
 fn spelled<'a>(text: &'a str, entry: &Entry) -> &'a str {

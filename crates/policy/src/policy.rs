@@ -39,7 +39,7 @@ impl Policy {
     /// Allocates nothing; its cost grows with the name's labels and with the rules that list this very name.
     pub fn decide(&self, request: &Request<'_>) -> Decision {
         let (mut first, mut expired) = (None, None);
-        for rules in self.index.covering(Shape::Exact, request.name.as_str()) {
+        self.index.cover_name(request.name.as_str(), |rules| {
             for &id in rules {
                 if first.is_some_and(|(found, _)| found < id) {
                     break;
@@ -53,7 +53,7 @@ impl Policy {
                 first = Some((id, rule));
                 break;
             }
-        }
+        });
         match (first, expired) {
             (Some((id, rule)), _) => self.by_rule(RuleId(id), rule),
             (None, Some(id)) => self.refusal(Some(RuleId(id)), Reason::RuleExpired),
