@@ -11,6 +11,8 @@ use crate::pipes::Pipe;
 
 /// Bytes that a direction copies before it splices.
 const SPLICE_FROM: u64 = 64 * 1024;
+/// Where less than this came at once, copying would have been cheaper: a pipe is filled, drained, and found to be dry.
+const WORTH_A_PIPE: u64 = 16 * 1024;
 const SCRATCH: usize = 64 * 1024;
 /// Reads that one direction may make before the thread's other connections have their turn.
 const TURN: u32 = 16;
@@ -53,7 +55,10 @@ impl End {
 /// From one socket to the other.
 #[derive(Default)]
 pub(crate) struct Flow {
+    /// Since it began to copy.
     carried: u64,
+    /// Spliced since the source was last dry.
+    burst: u64,
     held: Held,
     stage: Stage,
 }
@@ -173,14 +178,16 @@ impl Flow {
             None => Pipe::new()?,
         };
         let filled = pipe.fill(&source.socket)?;
-        match filled {
-            Some(count) if count > 0 => {
-                self.carried += count as u64;
-                self.held = Held::Piped(pipe, count);
-            }
-            _ => tools.pipes.push(pipe),
-        }
         source.readable = filled.is_some();
-        Ok(filled != Some(0))
+        if let Some(count @ 1..) = filled {
+            self.burst += count as u64;
+            self.held = Held::Piped(pipe, count);
+            return Ok(true);
+        }
+        tools.pipes.push(pipe);
+        if mem::take(&mut self.burst) < WORTH_A_PIPE {
+            self.carried = 0;
+        }
+        Ok(filled.is_none())
     }
 }

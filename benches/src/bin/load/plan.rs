@@ -73,8 +73,8 @@ impl Plan {
 
     /// Whether a step's time is one of those that are reported.
     pub(crate) fn timed(&self, step: u64) -> bool {
-        let keeps_alive = matches!(self.work, Work::RoundTrips | Work::Mix);
-        (step > 0) == keeps_alive
+        let opening_first = matches!(self.work, Work::RoundTrips | Work::BulkUp | Work::Mix);
+        (step > 0) == opening_first
     }
 }
 
