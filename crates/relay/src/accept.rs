@@ -1,6 +1,7 @@
 //! Takes connections off one listening socket.
 
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -35,15 +36,19 @@ enum Failure {
 /// this process is refused, and closes the socket.
 pub(crate) async fn accept(worker: Rc<Worker>, listener: u16, socket: TcpListener, mut phase: watch::Receiver<Phase>) {
     let mut warned = None;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = phase.wait_for(|phase| *phase != Phase::Serve) => break,
-            accepted = socket.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, client)) => take(&worker, listener, stream, client),
-            Err(error) => rest(&error, &mut warned).await,
+    {
+        // One for all connections: waiting for a change is not for free.
+        let mut stopping = pin!(phase.wait_for(|phase| *phase != Phase::Serve));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = &mut stopping => break,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, client)) => take(&worker, listener, stream, client),
+                Err(error) => rest(&error, &mut warned).await,
+            }
         }
     }
     let enough = Instant::now() + QUEUED;

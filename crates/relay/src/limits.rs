@@ -1,10 +1,13 @@
 //! The caps on what the process holds: exact over all threads, and given back when a permit is dropped.
 
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::settings;
 
@@ -17,9 +20,12 @@ pub struct Caps {
     connections: AtomicUsize,
     undecided: AtomicUsize,
     // Sharded, so that two threads meet on one lock only when their clients hash alike.
-    clients: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
-    hasher: std::hash::RandomState,
+    clients: [Mutex<Clients>; SHARDS],
+    hasher: RandomState,
 }
+
+/// How many connections each client has. A table and not a map: one hash finds the shard and the client in it.
+type Clients = HashTable<(IpAddr, usize)>;
 
 /// One connection's place under the caps; dropping it gives the place back.
 #[derive(Debug)]
@@ -53,7 +59,7 @@ impl Caps {
             connections: AtomicUsize::new(0),
             undecided: AtomicUsize::new(0),
             clients: std::array::from_fn(|_| Mutex::default()),
-            hasher: std::hash::RandomState::new(),
+            hasher: RandomState::default(),
         })
     }
 
@@ -82,21 +88,50 @@ impl Caps {
             return Err(Full::Undecided);
         }
         let undecided = Undecided { caps: Arc::clone(self) };
-        let mut clients = self.shard(client);
-        let held = clients.get(&client).copied().unwrap_or_default();
-        if held >= self.limits.connections_per_client {
-            drop(clients);
+        if !self.admit_client(client) {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Client);
         }
-        clients.insert(client, held + 1);
-        drop(clients);
         Ok((Place { caps: Arc::clone(self), client }, undecided))
     }
 
-    fn shard(&self, client: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    /// Counts one more connection of `client` unless that would pass its cap.
+    fn admit_client(&self, client: IpAddr) -> bool {
+        let limit = self.limits.connections_per_client;
+        let hash = self.hasher.hash_one(client);
+        let mut clients = self.shard(hash);
+        match clients.entry(hash, |(known, _)| *known == client, |(known, _)| self.hasher.hash_one(known)) {
+            Entry::Occupied(mut held) if held.get().1 < limit => {
+                held.get_mut().1 += 1;
+                true
+            }
+            Entry::Vacant(none) if limit > 0 => {
+                none.insert((client, 1));
+                true
+            }
+            Entry::Occupied(_) | Entry::Vacant(_) => false,
+        }
+    }
+
+    /// Counts one connection of `client` less.
+    fn dismiss_client(&self, client: IpAddr) {
+        let hash = self.hasher.hash_one(client);
+        let mut clients = self.shard(hash);
+        let Ok(mut held) = clients.find_entry(hash, |(known, _)| *known == client) else { return };
+        held.get_mut().1 -= 1;
+        if held.get().1 == 0 {
+            held.remove();
+            // A flood from many addresses must not leave its table behind.
+            if clients.capacity() > 1024 && clients.len() < clients.capacity() / 8 {
+                clients.shrink_to_fit(|(known, _)| self.hasher.hash_one(known));
+            }
+        }
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Clients> {
         let [first, ..] = &self.clients;
-        let index = usize::try_from(self.hasher.hash_one(client) % SHARDS as u64).unwrap_or_default();
+        // By bits that the table itself does not begin with.
+        let index = usize::try_from(hash >> 32).unwrap_or_default() % SHARDS;
         // A count is whole at every instant, so a panic elsewhere cannot have left it half done.
         self.clients.get(index).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,18 +144,7 @@ fn take(count: &AtomicUsize, limit: usize) -> bool {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut clients = self.caps.shard(self.client);
-        if let Some(held) = clients.get_mut(&self.client) {
-            *held -= 1;
-            if *held == 0 {
-                clients.remove(&self.client);
-                // A flood from many addresses must not leave its table behind.
-                if clients.capacity() > 1024 && clients.len() < clients.capacity() / 8 {
-                    clients.shrink_to_fit();
-                }
-            }
-        }
-        drop(clients);
+        self.caps.dismiss_client(self.client);
         self.caps.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

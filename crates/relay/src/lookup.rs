@@ -66,7 +66,7 @@ struct Passed {
 }
 
 fn pass(addresses: &[IpAddr], port: u16, permit: &Permit, own: &OwnSockets) -> Passed {
-    let mut passed = Passed::default();
+    let mut passed = Passed { permitted: Vec::with_capacity(addresses.len()), ..Passed::default() };
     for &ip in addresses {
         let address = SocketAddr::new(ip, port);
         match judge(ip, permit.upstream(), permit.audit()) {

@@ -11,6 +11,8 @@ pub struct Answer {
     pub addresses: Box<[IpAddr]>,
     /// When its TTL (clamped) runs out; in the past for an answer that serves stale.
     pub expires: Instant,
+    /// Until when it may be served without asking the resolver's thread.
+    pub(crate) until: Instant,
 }
 
 /// An answer and how it was come by.

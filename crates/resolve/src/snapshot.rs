@@ -3,19 +3,22 @@
 //! The map is cut into shards so that a new name copies one shard's pointers and not all of them.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use sekisho_name::Name;
 
 use crate::answer::Answer;
 
 const SHARDS: usize = 64;
 
-type Shard = HashMap<Name, Arc<Entry>>;
+/// A table and not a map: one hash finds the shard and the name in it.
+type Shard = HashTable<(Name, Arc<Entry>)>;
 
 /// The published names.
 pub(crate) struct Snapshot {
@@ -24,17 +27,11 @@ pub(crate) struct Snapshot {
     epoch: Instant,
 }
 
-/// One name: shared by the readers, who mark it as used, and the thread, which replaces its view.
+/// One name: shared by the readers, who mark it as used, and the thread, which replaces its answer.
 pub(crate) struct Entry {
-    view: ArcSwapOption<View>,
+    answer: ArcSwapOption<Answer>,
     /// Seconds since the snapshot's epoch.
     used: AtomicU32,
-}
-
-/// What readers may serve, and until when they may do so without asking the thread.
-struct View {
-    answer: Arc<Answer>,
-    until: Instant,
 }
 
 /// A line of [`crate::Resolver::entries`].
@@ -53,13 +50,14 @@ pub struct CachedName {
 impl Snapshot {
     pub(crate) fn new(epoch: Instant) -> Self {
         let shards = (0..SHARDS).map(|_| ArcSwap::default()).collect();
-        Self { hasher: RandomState::new(), shards, epoch }
+        Self { hasher: RandomState::default(), shards, epoch }
     }
 
     /// The answer that may be served at `now`, marked as used.
     pub(crate) fn get(&self, name: &Name, now: Instant) -> Option<Arc<Answer>> {
-        let shard = self.shard(name)?.load();
-        let entry = shard.get(name)?;
+        let hash = self.hasher.hash_one(name);
+        let shard = self.shards.get(index(hash))?.load();
+        let (_, entry) = shard.find(hash, |(known, _)| known == name)?;
         entry.touch(self.second(now));
         entry.serving(now)
     }
@@ -69,26 +67,32 @@ impl Snapshot {
     }
 
     pub(crate) fn insert(&self, name: &Name, entry: &Arc<Entry>) {
-        if let Some(slot) = self.shard(name) {
+        let hash = self.hasher.hash_one(name);
+        if let Some(slot) = self.shards.get(index(hash)) {
             let mut shard = Shard::clone(&slot.load());
-            shard.insert(name.clone(), entry.clone());
+            let hasher = |(name, _): &(Name, Arc<Entry>)| self.hasher.hash_one(name);
+            let place = shard.entry(hash, |(known, _)| known == name, hasher);
+            place.insert((name.clone(), entry.clone()));
             slot.store(Arc::new(shard));
         }
     }
 
     pub(crate) fn remove(&self, names: &[Name]) {
-        let mut by_shard: HashMap<usize, Vec<&Name>> = HashMap::new();
+        let mut by_shard: HashMap<usize, Vec<(u64, &Name)>> = HashMap::new();
         for name in names {
-            by_shard.entry(self.index(name)).or_default().push(name);
+            let hash = self.hasher.hash_one(name);
+            by_shard.entry(index(hash)).or_default().push((hash, name));
         }
         for (index, mut names) in by_shard {
             let Some(slot) = self.shards.get(index) else { continue };
             let old = slot.load();
-            names.retain(|name| old.contains_key(*name));
+            names.retain(|(hash, name)| old.find(*hash, |(known, _)| known == *name).is_some());
             if !names.is_empty() {
                 let mut shard = Shard::clone(&old);
-                for name in names {
-                    shard.remove(name);
+                for (hash, name) in names {
+                    if let Ok(found) = shard.find_entry(hash, |(known, _)| known == name) {
+                        found.remove();
+                    }
                 }
                 slot.store(Arc::new(shard));
             }
@@ -100,28 +104,25 @@ impl Snapshot {
         let mut all = Vec::new();
         for shard in &self.shards {
             for (name, entry) in shard.load().iter() {
-                if let Some(view) = &*entry.view.load() {
-                    let Answer { addresses, expires } = &*view.answer;
-                    let stale = *expires < now && now <= view.until;
+                if let Some(answer) = &*entry.answer.load() {
+                    let Answer { addresses, expires, until } = &**answer;
+                    let stale = *expires < now && now <= *until;
                     all.push(CachedName { name: name.clone(), addresses: addresses.clone(), expires: *expires, stale });
                 }
             }
         }
         all
     }
+}
 
-    fn shard(&self, name: &Name) -> Option<&ArcSwap<Shard>> {
-        self.shards.get(self.index(name))
-    }
-
-    fn index(&self, name: &Name) -> usize {
-        usize::try_from(self.hasher.hash_one(name) % SHARDS as u64).unwrap_or_default()
-    }
+/// The shard of a hash, by bits that the table itself does not begin with.
+fn index(hash: u64) -> usize {
+    usize::try_from(hash >> 32).unwrap_or_default() % SHARDS
 }
 
 impl Entry {
     pub(crate) fn new(second: u32) -> Self {
-        Self { view: ArcSwapOption::empty(), used: AtomicU32::new(second) }
+        Self { answer: ArcSwapOption::empty(), used: AtomicU32::new(second) }
     }
 
     /// Marks the entry as used, writing only when the second has changed so that readers share the cache line.
@@ -137,18 +138,16 @@ impl Entry {
     }
 
     pub(crate) fn serving(&self, now: Instant) -> Option<Arc<Answer>> {
-        match &*self.view.load() {
-            Some(view) if now <= view.until => Some(view.answer.clone()),
-            _ => None,
-        }
+        let answer = self.answer.load();
+        answer.as_ref().filter(|answer| now <= answer.until).map(Arc::clone)
     }
 
     /// Whether it has ever had an answer, that may be served or not.
     pub(crate) fn is_published(&self) -> bool {
-        self.view.load().is_some()
+        self.answer.load().is_some()
     }
 
-    pub(crate) fn publish(&self, answer: Arc<Answer>, until: Instant) {
-        self.view.store(Some(Arc::new(View { answer, until })));
+    pub(crate) fn publish(&self, answer: Arc<Answer>) {
+        self.answer.store(Some(answer));
     }
 }

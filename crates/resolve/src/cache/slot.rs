@@ -60,11 +60,6 @@ impl Slot {
         self.seen.iter().any(|(ip, _)| ip.is_ipv4() == is_v4)
     }
 
-    fn answer(&self) -> Arc<Answer> {
-        let addresses = self.seen.iter().map(|(ip, _)| *ip).collect();
-        Arc::new(Answer { addresses, expires: self.expires })
-    }
-
     /// Takes in what was said of both families: addresses join, and a denial ends what was known of its family.
     pub(super) fn hear(&mut self, [v4, v6]: &[Option<Heard>; 2], now: Instant, settings: &Settings) {
         for (heard, is_v4) in [(v4, true), (v6, false)] {
@@ -105,8 +100,9 @@ impl Slot {
 
     /// Lets readers serve the answer until `until`.
     pub(super) fn publish(&self, until: Instant) -> Arc<Answer> {
-        let answer = self.answer();
-        self.entry.publish(answer.clone(), until);
+        let addresses = self.seen.iter().map(|(ip, _)| *ip).collect();
+        let answer = Arc::new(Answer { addresses, expires: self.expires, until });
+        self.entry.publish(answer.clone());
         answer
     }
 
