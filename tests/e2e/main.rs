@@ -6,6 +6,7 @@ mod dialling;
 mod ending;
 mod explaining;
 mod exports;
+mod features;
 mod lab_itself;
 mod messages;
 mod mismatch;

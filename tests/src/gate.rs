@@ -43,6 +43,10 @@ pub struct Options {
     pub admin_port: u16,
     /// The limit on open files (`RLIMIT_NOFILE`), or this process's own if that is less.
     pub descriptors: u32,
+    /// The user that it runs as. Pipes are counted for a user, whatever else runs as it.
+    pub user: u32,
+    /// A program that the gate's own command line is given to, in place of running it at once.
+    pub wrapper: Vec<String>,
 }
 
 impl Options {
@@ -64,6 +68,8 @@ impl Options {
             dns: r#"{ servers: ["198.18.0.54:53"] }"#.to_owned(),
             admin_port: 9180,
             descriptors: 65_536,
+            user: UID,
+            wrapper: Vec::new(),
         }
     }
 }
@@ -99,15 +105,16 @@ impl<'lab> Gate<'lab> {
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("policy.yaml"), &options.policy)?;
         fs::write(directory.join("sekisho.yaml"), config(options))?;
-        chown(&directory, Some(UID), Some(UID))?;
+        chown(&directory, Some(options.user), Some(options.user))?;
         let binary = place::reachable(place::gate_binary()?, lab.directory())?;
         // More than this process may have itself cannot be given where root lacks CAP_SYS_RESOURCE.
         let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        let (uid, files) = (UID.to_string(), format!("--nofile={}", most.min(options.descriptors.into())));
+        let (uid, files) = (options.user.to_string(), format!("--nofile={}", most.min(options.descriptors.into())));
         let mut command = lab.gate.cmd("prlimit");
         command
             .arg(files)
             .args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--inh-caps=-all", "--no-new-privs"])
+            .args(&options.wrapper)
             .arg(binary)
             .args(["run", "--config"])
             .arg(directory.join("sekisho.yaml"))

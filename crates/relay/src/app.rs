@@ -21,6 +21,7 @@ use tracing_subscriber::{fmt, registry};
 use crate::admin::{self, Surface};
 use crate::config::Config;
 use crate::engine::{self, Engine, Sockets};
+use crate::features::Features;
 use crate::limits::Caps;
 use crate::listen::{self, BindError};
 use crate::metrics::Metrics;
@@ -116,8 +117,9 @@ async fn serve(settings: Settings, policy: Arc<PolicyStore>) -> Result<(), RunEr
     // From here on the kernel's own signals reach the loop below, so nothing that was begun is cut short.
     let signals = Signals::new().map_err(RunError::Runtime)?;
     let caps = Caps::new(settings.limits);
+    let features = Arc::new(Features::probe());
     let recent = Recent::new(settings.threads);
-    let shared = Arc::new(Shared { settings, policy, resolver, log, caps, own, sources, recent });
+    let shared = Arc::new(Shared { settings, policy, resolver, log, caps, own, sources, features, recent });
     let node = Arc::new(Node::new(Arc::clone(&shared), metrics, listening.clone()));
     let engine = Engine::start(&shared, node.metrics(), sockets)?;
     for (socket, surface) in [(admin, Surface::Admin), (health, Surface::Health)] {

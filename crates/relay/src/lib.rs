@@ -11,6 +11,7 @@ mod decide;
 mod destination;
 mod dial;
 pub mod engine;
+pub mod features;
 pub mod guard;
 pub mod limits;
 pub mod listen;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sekisho_resolve::Resolver;
 
+use crate::features::Features;
 use crate::limits::Caps;
 use crate::own::OwnSockets;
 use crate::policy_store::PolicyStore;
@@ -29,6 +30,8 @@ pub struct Shared {
     pub own: OwnSockets,
     /// What is dialled from.
     pub sources: Arc<Sources>,
+    /// Which optional parts of the kernel serve.
+    pub features: Arc<Features>,
     /// What was refused lately.
     pub recent: Recent,
 }

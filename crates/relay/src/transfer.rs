@@ -11,6 +11,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use socket2::SockRef;
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
+use crate::features::Features;
 use crate::listen::keep_alive;
 use crate::live::{Live, Way};
 use crate::outcome::ClosedBy;
@@ -29,7 +31,7 @@ mod pipe;
 mod tests;
 
 use direction::{Broken, Direction};
-pub(crate) use pipe::Pipes;
+pub(crate) use pipe::{Pipes, probe};
 
 /// A direction is spliced once it has carried so much: below it, taking a pipe costs more than it saves.
 const SPLICE_FROM: u64 = 64 * 1024;
@@ -45,8 +47,8 @@ pub(crate) struct Tools {
 
 impl Tools {
     /// A scratch buffer of 64 KiB and a pool of at most `pipes` pipes.
-    pub(crate) fn new(pipes: usize) -> Self {
-        Self { scratch: std::cell::RefCell::new(vec![0; 64 * 1024].into()), pipes: Pipes::new(pipes) }
+    pub(crate) fn new(pipes: usize, features: Arc<Features>) -> Self {
+        Self { scratch: std::cell::RefCell::new(vec![0; 64 * 1024].into()), pipes: Pipes::new(pipes, features) }
     }
 }
 

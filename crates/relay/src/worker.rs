@@ -72,9 +72,9 @@ impl Worker {
         Self {
             index,
             hello_limits: sekisho_peek::tls::Limits { handshake: hello_handshake, raw: hello_raw },
+            tools: Tools::new(PIPES, Arc::clone(&shared.features)),
             turns: Turns::new(Arc::clone(&shared.sources)),
             shared,
-            tools: Tools::new(PIPES),
             failures: Failures::default(),
             offers: Offers::default(),
             shard,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::status::Status;
+use super::status::{Features, Status};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}\
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin:2rem 0 .5rem}table{border-collapse:collapse;width:100%}\
@@ -57,6 +57,7 @@ fn node(out: &mut String, status: &Status) {
             format!("{} open of {}, {} undecided", connections.open, connections.limit, connections.undecided),
         ),
         ("DNS", format!("{} — {} names, {} stale", servers.join(", "), dns.names, dns.stale)),
+        ("bulk data", bulk(&status.features)),
         ("dialled from", sources.collect::<Vec<_>>().join("; ")),
     ] {
         row(out, &[Cell::Text(key), Cell::Text(&value)]);
@@ -67,6 +68,13 @@ fn node(out: &mut String, status: &Status) {
         row(out, &[Cell::Text("listener"), Cell::Text(&value)]);
     }
     out.push_str("</table>");
+}
+
+fn bulk(features: &Features) -> String {
+    if !features.splice || features.pipe_bytes == 0 {
+        return "copied: the kernel does not splice for this process, or had no pipe for it".to_owned();
+    }
+    format!("spliced through pipes of {} KiB at the least", features.pipe_bytes / 1024)
 }
 
 fn recent(out: &mut String, status: &Status) {

@@ -27,6 +27,7 @@ pub(super) struct Status {
     pub(super) dns: Dns,
     /// What is dialled from.
     pub(super) sources: Vec<Source>,
+    pub(super) features: Features,
     pub(super) access_log: AccessLog,
     /// What was not simply allowed, one row for each host and reason, the latest first.
     pub(super) recent: Vec<Recent>,
@@ -96,6 +97,15 @@ pub(super) struct Source {
     pub(super) exhausted: u64,
 }
 
+/// Which optional parts of the kernel serve.
+#[derive(Debug, Serialize)]
+pub(super) struct Features {
+    pub(super) splice: bool,
+    pub(super) pipe_bytes: usize,
+    /// `None` where there is nothing to bind.
+    pub(super) bind_address_no_port: Option<bool>,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct AccessLog {
     pub(super) lost: u64,
@@ -151,6 +161,11 @@ impl Status {
                 .used()
                 .map(|source| Source { address: source.address(), exhausted: source.exhausted() })
                 .collect(),
+            features: Features {
+                splice: shared.features.splice(),
+                pipe_bytes: shared.features.pipe_bytes(),
+                bind_address_no_port: shared.sources.late_ports(),
+            },
             access_log: AccessLog { lost: shared.log.lost() },
             recent: recent(node),
         }

@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::pipe::Lease;
+use super::pipe::{self, Lease};
 use super::{SPLICE_FROM, Tools};
 use crate::live::{Live, Way};
 
@@ -204,8 +204,7 @@ impl Direction {
             }
             Err(error) => {
                 tools.pipes.give_back(pipe);
-                if error.kind() == io::ErrorKind::InvalidInput {
-                    // This kernel or socket cannot splice: copying is slower and as right.
+                if pipe::refused(&error) {
                     tools.pipes.disable();
                     return Ok(true);
                 }

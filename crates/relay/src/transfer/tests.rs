@@ -20,7 +20,7 @@ struct Pair {
 }
 
 async fn pair(first: &[u8]) -> Pair {
-    pair_with(first, Rc::new(Tools::new(4))).await
+    pair_with(first, Rc::new(Tools::new(4, Arc::default()))).await
 }
 
 async fn pair_with(first: &[u8], tools: Rc<Tools>) -> Pair {
@@ -188,7 +188,7 @@ fn a_connection_that_lasts_gets_keepalives() {
     run(async {
         let (far, server) = connected().await;
         let upstream = socket2::Socket::from(far.as_fd().try_clone_to_owned().unwrap());
-        let pair = pair_of(connected().await, (far, server), b"", Rc::new(Tools::new(0)));
+        let pair = pair_of(connected().await, (far, server), b"", Rc::new(Tools::new(0, Arc::default())));
         yield_now().await;
         assert!(!upstream.keepalive().unwrap(), "no call for it where a connection may be short");
         pair.live.order_lasting();
@@ -234,7 +234,7 @@ fn a_goodbye_survives_bytes_that_nobody_read() {
     run(async {
         let (mut client, near) = connected().await;
         client.write_all(&pattern(100_000)).await.unwrap();
-        let tools = Tools::new(0);
+        let tools = Tools::new(0, Arc::default());
         let goodbye = say_goodbye(near, b"no", Duration::from_secs(1), &tools);
         let reading = async {
             let mut received = Vec::new();

@@ -34,6 +34,8 @@ pub(super) const FOR_TESTS: &[Program] = &[
     ("logrotate", "logrotate"),
     ("patch", "patch"),
     ("sysctl", "procps"),
+    // Root's own, first on the PATH, would not do for programs of other users.
+    ("/usr/bin/python3", "python3"),
     ("systemd-analyze", "systemd"),
     ("node", "nodejs"),
     ("npm", "npm"),

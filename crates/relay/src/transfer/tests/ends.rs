@@ -105,7 +105,7 @@ fn a_half_closed_connection_ends_when_it_is_told_to() {
 #[test]
 fn a_connection_that_finds_no_pipe_copies() {
     run(async {
-        let tools = Rc::new(Tools::new(1));
+        let tools = Rc::new(Tools::new(1, Arc::default()));
         let mut stalled = pair_with(b"", Rc::clone(&tools)).await;
         stall(&mut stalled.client).await;
         assert_eq!(tools.pipes.taken(), 1);
