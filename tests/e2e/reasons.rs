@@ -148,6 +148,9 @@ fn a_gate_without_a_descriptor_to_dial_with_says_so() -> Result<()> {
 fn a_gate_without_a_descriptor_to_accept_with_pauses_does_not_spin_and_recovers() -> Result<()> {
     let lab = Lab::new("starved-accept")?;
     let mut stage = Stage::start(&lab, &starved())?;
+    let said = stage.gate.process().stderr();
+    let warning = format!("limits.connections 50000 needs 101000 open files and this process may have {DESCRIPTORS}");
+    ensure!(said.contains(&warning), "no warning at the start: {said}");
     let held = stage.starve(0)?;
     // The kernel takes these in the gate's stead.
     let mut waiting = Vec::new();
