@@ -34,6 +34,7 @@ mod publish;
 mod report;
 mod results;
 mod rounds;
+mod sizing;
 mod targets;
 mod trace;
 mod usage;

@@ -1,4 +1,5 @@
-//! docs/performance.md: its figures are put between its marks from a run's results, so that nobody types one.
+//! docs/performance.md and docs/sizing.md: their figures are put between their marks from a run's results, so that nobody
+//! types one.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,27 +8,37 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::results::Results;
-use crate::{plots, report, targets};
+use crate::{plots, report, sizing, targets};
 
-/// Fills the page from the results in `directory`.
+/// Fills the pages from the results in `directory`.
 pub(crate) fn publish(directory: &Path) -> Result<()> {
     let results = Results::read(directory)?;
-    let page = lab::workspace().join("docs/performance.md");
-    let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
     let directory = directory.canonicalize()?;
     let from_docs =
         directory.strip_prefix(lab::workspace().canonicalize()?).context("the results are not in the repository")?;
-    let parts = [
+    let performance = [
         ("run", report::run_line(&results)),
         ("targets", targets::table(&targets::all(&results))),
         ("plots", pictures(&results, &directory, from_docs)?),
         ("works", deeper(&report::works(&results))),
         ("growth", growth(&results, &directory, from_docs)?),
     ];
-    let filled = parts.iter().try_fold(text, |text, (name, part)| between(&text, name, part))?;
-    fs::write(&page, filled)?;
-    println!("{} shows {}", page.display(), from_docs.display());
+    let sizing = [
+        ("costs", sizing::costs(&results)),
+        ("hosts", sizing::hosts(&results)),
+        ("gigabits", sizing::gigabits(&results)),
+    ];
+    for (page, parts) in [("docs/performance.md", &performance[..]), ("docs/sizing.md", &sizing)] {
+        fill(&lab::workspace().join(page), parts)?;
+        println!("{page} shows {}", from_docs.display());
+    }
     Ok(())
+}
+
+fn fill(page: &Path, parts: &[(&str, String)]) -> Result<()> {
+    let text = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
+    let filled = parts.iter().try_fold(text, |text, (name, part)| between(&text, name, part))?;
+    fs::write(page, filled).with_context(|| format!("cannot write {}", page.display()))
 }
 
 fn pictures(results: &Results, directory: &Path, from_docs: &Path) -> Result<String> {
@@ -62,7 +73,26 @@ fn between(text: &str, name: &str, part: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::between;
+    use super::{between, fill};
+
+    #[test]
+    fn the_pages_have_the_marks() {
+        let directory = std::env::temp_dir().join(format!("sekisho-publish-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        for (page, names) in [
+            ("docs/performance.md", &["run", "targets", "plots", "works", "growth"][..]),
+            ("docs/sizing.md", &["costs", "hosts", "gigabits"]),
+        ] {
+            let copy = directory.join("page.md");
+            std::fs::copy(lab::workspace().join(page), &copy).expect("the page");
+            let parts: Vec<_> = names.iter().map(|name| (*name, format!("all of {name}"))).collect();
+            fill(&copy, &parts).expect("its marks");
+            let filled = std::fs::read_to_string(&copy).expect("the copy");
+            assert!(names.iter().all(|name| filled.contains(&format!("\nall of {name}\n"))), "{page}");
+            assert_eq!(filled.matches("<!-- bench: end -->").count(), names.len(), "{page}");
+        }
+        std::fs::remove_dir_all(directory).expect("its end");
+    }
 
     #[test]
     fn only_what_stands_between_the_marks_is_replaced() {
