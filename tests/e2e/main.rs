@@ -20,3 +20,4 @@ mod reloading;
 mod resolving;
 mod revoking;
 mod squid;
+mod syscalls;
