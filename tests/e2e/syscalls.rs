@@ -42,9 +42,8 @@ const SERVED: &[Band] = &[
     ("shutdown", 1, 1),
     ("close", 2, 2),
     ("epoll_wait", 4, 10),
-    // Wakes the log's writer; the runtime, for a deadline that comes before all others.
+    // Wakes the log's writer.
     ("futex", 0, 1),
-    ("write", 0, 1),
 ];
 
 /// Of one that is refused: hello, alert, the client's end.
@@ -58,7 +57,6 @@ const REFUSED: &[Band] = &[
     ("close", 1, 1),
     ("epoll_wait", 2, 6),
     ("futex", 0, 1),
-    ("write", 0, 1),
 ];
 
 /// Of a round trip of 100 bytes.
@@ -170,7 +168,7 @@ fn within(what: &str, calls: &BTreeMap<String, u64>, bands: &[Band]) -> Result<(
     for &(call, least, most) in bands {
         let count = calls.get(call).copied().unwrap_or_default();
         // Waits and wakes are the tick's and the acceptor's too.
-        let more = if ["epoll_wait", "write", "futex", "accept4"].contains(&call) { NOISE } else { CHANCE };
+        let more = if ["epoll_wait", "futex", "accept4"].contains(&call) { NOISE } else { CHANCE };
         let expected = (least * TIMES).saturating_sub(CHANCE)..=most * TIMES + more;
         ensure!(expected.contains(&count), "{what}, {TIMES} times: {count} of {call}, not {expected:?}: {calls:?}");
     }

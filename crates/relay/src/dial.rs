@@ -20,7 +20,7 @@ use crate::reason::Reason;
 use crate::sources::{self, Turns};
 
 /// How long one attempt has before the next address is tried beside it (RFC 8305 §5, "Connection Attempt Delay").
-const STAGGER: Duration = Duration::from_millis(250);
+pub(crate) const STAGGER: Duration = Duration::from_millis(250);
 /// How long an address that failed is tried last.
 const MEMORY: Duration = Duration::from_secs(30);
 /// Failed addresses that a worker remembers.

@@ -10,7 +10,7 @@ use slab::Slab;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::dial::Failures;
+use crate::dial::{self, Failures};
 use crate::live::Live;
 use crate::metrics::Shard;
 use crate::outcome::{ClosedBy, Offers, Outcome, Verdict};
@@ -22,6 +22,10 @@ use crate::sources::Turns;
 use crate::stop::Stop;
 use crate::transfer::Tools;
 
+/// Beats of the worker's clock between two of its looks at all connections: a second. The beat itself is as short as the
+/// shortest time that a connection waits for: since the runtime wakes by then anyway, it need not be woken for that wait,
+/// which would be a system call for each connection that is dialled.
+const BEATS: u32 = 4;
 /// A connection that is still open so many seconds after its verdict gets an `open` line.
 const OPEN_LINE: u32 = 60;
 /// A connection that is open so many seconds after its verdict gets what only long ones need. Before the first keepalive
@@ -112,12 +116,15 @@ impl Worker {
     /// Looks at every connection once a second, until the engine says to end, nothing more is accepted, and no
     /// connection is left.
     pub(crate) async fn tick_until_done(&self, mut phase: watch::Receiver<Phase>, mut acceptors: JoinSet<()>) {
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beat = tokio::time::interval(dial::STAGGER);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beats = (1..=BEATS).cycle();
         let mut orphaned = false;
         loop {
             tokio::select! {
-                _ = second.tick() => self.tick(),
+                _ = beat.tick() => if beats.next() == Some(BEATS) {
+                    self.tick();
+                },
                 changed = phase.changed(), if !orphaned => orphaned = changed.is_err(),
                 Some(_) = acceptors.join_next() => {}
             }
