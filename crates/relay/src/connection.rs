@@ -1,6 +1,8 @@
 //! One connection's way through the gate, top to bottom.
 
-use std::rc::Rc;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use sekisho_peek::tls::Refusal;
@@ -10,53 +12,97 @@ use tokio::time::timeout_at;
 use crate::decide::decide;
 use crate::destination;
 use crate::dial::dial;
-use crate::limits::{Full, Place, Undecided};
+use crate::limits::Undecided;
 use crate::live::Live;
 use crate::lookup::lookup;
-use crate::outcome::ClosedBy;
 use crate::reason::{Alert, Answer, Reason};
 use crate::settings::Destination;
 use crate::sniff::{Sniffed, Unread, sniff};
 use crate::stop::Stop;
-use crate::transfer::{reset_on_close, say_goodbye, transfer, unless_ordered};
+use crate::transfer::{Step, Transfer, reset_on_close, say_goodbye, unless_ordered};
 use crate::worker::{Entry, Worker};
 
 /// How long a refused client may take to read its alert.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// What an opening yields.
-struct Opened {
-    upstream: TcpStream,
-    first: Vec<u8>,
+/// A connection's task. Each stage takes the place of the one before, and what only the opening needs is boxed, so that
+/// the long part, a connection that is quiet, is small.
+pub(crate) enum Connection {
+    /// From its first byte to a connected upstream, or to its refusal.
+    Opening(Pin<Box<dyn Future<Output = Option<Relaying>>>>),
+    /// Bytes go both ways.
+    Relaying(Relaying),
+    /// The same, from when it first had to wait for a sink or one side finished.
+    Watched(Pin<Box<dyn Future<Output = ()>>>),
+    /// Its record is made.
+    Ended,
+}
+
+/// A relayed connection.
+pub(crate) struct Relaying {
+    entry: Entry,
+    transfer: Transfer,
 }
 
 /// Serves one accepted connection, from its first byte to its record.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    client: TcpStream,
-    entry: Entry,
-    admitted: Result<(Place, Undecided), Full>,
-) {
-    let (_place, undecided) = match admitted {
-        Ok(admitted) => admitted,
-        Err(full) => {
-            entry.refuse(&over(full), ClosedBy::Gate);
-            reset_on_close(&client);
-            return;
+pub(crate) fn serve(entry: Entry, client: TcpStream, undecided: Undecided) -> Connection {
+    Connection::Opening(Box::pin(begin(entry, client, undecided)))
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            *this = match this {
+                Self::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                    Some(relaying) => Self::Relaying(relaying),
+                    None => Self::Ended,
+                },
+                Self::Relaying(Relaying { entry, transfer }) => {
+                    match ready!(transfer.poll(cx, entry.live(), entry.tools())) {
+                        Step::Ended(by) => {
+                            entry.ended(by);
+                            Self::Ended
+                        }
+                        Step::Deaf => match mem::replace(this, Self::Ended) {
+                            Self::Relaying(relaying) => Self::Watched(Box::pin(relaying.watched())),
+                            other => other,
+                        },
+                    }
+                }
+                Self::Watched(watched) => {
+                    ready!(watched.as_mut().poll(cx));
+                    Self::Ended
+                }
+                Self::Ended => return Poll::Ready(()),
+            }
         }
-    };
-    // Boxed: what only the opening needs is given back before the long part begins.
-    let opening = Box::pin(open(&worker, entry.live(), &client, undecided));
-    match unless_ordered(entry.live(), opening).await {
-        Ok(Ok(Opened { upstream, first })) => {
-            entry.live().relaying();
-            let ended = transfer(client, upstream, first, entry.live(), &worker.tools).await;
-            entry.ended(ended);
+    }
+}
+
+impl Relaying {
+    async fn watched(self) {
+        let Self { entry, transfer } = self;
+        let by = transfer.watched(entry.live(), entry.tools()).await;
+        entry.ended(by);
+    }
+}
+
+/// Opens a connection, or refuses it; then its record is made and its client told.
+async fn begin(entry: Entry, client: TcpStream, undecided: Undecided) -> Option<Relaying> {
+    let live = entry.live();
+    match unless_ordered(live, open(entry.worker(), live, &client, undecided)).await {
+        Ok(Ok((upstream, first))) => {
+            live.relaying();
+            let transfer = Transfer::new(client, upstream, first, live, entry.tools());
+            return Some(Relaying { entry, transfer });
         }
         Ok(Err(stop)) => {
             entry.refuse(&stop, stop.closed_by());
             match stop.answer {
-                Answer::Alert(alert) => say_goodbye(client, &alert.record(), GOODBYE, &worker.tools).await,
+                Answer::Alert(alert) => say_goodbye(client, &alert.record(), GOODBYE, entry.tools()).await,
                 Answer::Reset => reset_on_close(&client),
                 Answer::Nothing => {}
             }
@@ -66,10 +112,17 @@ pub(crate) async fn serve(
             entry.cut(order);
         }
     }
+    None
 }
 
 /// From the first byte to a connected upstream. Nothing is dialled before the verdict.
-async fn open(worker: &Worker, live: &Live, client: &TcpStream, undecided: Undecided) -> Result<Opened, Stop> {
+/// Answers the upstream, and what goes to it first.
+async fn open(
+    worker: &Worker,
+    live: &Live,
+    client: &TcpStream,
+    undecided: Undecided,
+) -> Result<(TcpStream, Vec<u8>), Stop> {
     let port = arrive(worker, live, client)?;
     let Sniffed { hello, bytes } = hear(worker, live, client).await?;
     let permit = decide(worker, live, &hello.name, port)?;
@@ -77,7 +130,7 @@ async fn open(worker: &Worker, live: &Live, client: &TcpStream, undecided: Undec
     let deadline = Instant::now() + worker.shared.settings.timeouts.connect;
     let addresses = lookup(worker, live, &hello.name, port, &permit, deadline).await?;
     let upstream = reach(worker, live, addresses, deadline).await?;
-    Ok(Opened { upstream, first: bytes })
+    Ok((upstream, bytes))
 }
 
 /// Where the client wanted to go: the port that will be dialled. Its address is only ever recorded.
@@ -161,11 +214,18 @@ fn refused_hello(refusal: Refusal) -> Stop {
     Stop { reason, detail: Some(refusal.detail()), answer }
 }
 
-/// A cap that was met. The client is reset at once: left in the backlog it would hang, and leave no trace.
-fn over(full: Full) -> Stop {
-    match full {
-        Full::Connections => Stop::new(Reason::OverConnectionLimit, "connections of the process"),
-        Full::Undecided => Stop::new(Reason::OverConnectionLimit, "undecided connections of the process"),
-        Full::Client => Stop::new(Reason::OverClientLimit, "connections of this client"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What tokio puts round a task's future.
+    const ROUND: usize = 104;
+
+    /// Tokio aligns tasks to 128 bytes, so what does not fit into 256 takes 384.
+    #[test]
+    fn a_relaying_task_is_small() {
+        // Without optimization mio keeps a number more for each socket.
+        let more = if cfg!(debug_assertions) { 2 * 8 } else { 0 };
+        assert!(size_of::<Connection>() + ROUND <= 256 + more, "{}", size_of::<Connection>());
     }
 }

@@ -32,8 +32,6 @@ impl Way {
 pub(crate) struct Live {
     /// Its record; the stages fill it in.
     pub(crate) outcome: RefCell<Outcome>,
-    /// Bytes already shown in the metrics.
-    pub(crate) shown: Cell<(u64, u64)>,
     moved: Cell<bool>,
     quiet: Cell<u32>,
     state: Cell<State>,
@@ -67,7 +65,6 @@ impl Live {
     pub(crate) fn new(outcome: Outcome) -> Self {
         Self {
             outcome: RefCell::new(outcome),
-            shown: Cell::new((0, 0)),
             moved: Cell::new(false),
             quiet: Cell::new(0),
             state: Cell::new(State::Opening),
@@ -105,6 +102,7 @@ impl Live {
     }
 
     /// Bytes delivered so far: up, down.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let outcome = self.outcome.borrow();
         (outcome.bytes_up, outcome.bytes_down)

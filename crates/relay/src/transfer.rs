@@ -8,6 +8,7 @@
 //!   goes on.
 //! - A reset on either side resets the other at once, whatever is still held.
 
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -40,67 +41,139 @@ const SPLICE_FROM: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Tools {
     /// One read's worth, shared by every connection of the thread.
-    pub(crate) scratch: std::cell::RefCell<Box<[u8]>>,
+    pub(crate) scratch: RefCell<Box<[u8]>>,
     /// Pipes to splice through.
     pub(crate) pipes: Pipes,
+    /// Bytes delivered, up and down, that the metrics do not show yet.
+    pub(crate) delivered: Cell<(u64, u64)>,
 }
 
 impl Tools {
     /// A scratch buffer of 64 KiB and a pool of at most `pipes` pipes.
     pub(crate) fn new(pipes: usize, features: Arc<Features>) -> Self {
-        Self { scratch: std::cell::RefCell::new(vec![0; 64 * 1024].into()), pipes: Pipes::new(pipes, features) }
+        let scratch = RefCell::new(vec![0; 64 * 1024].into());
+        Self { scratch, pipes: Pipes::new(pipes, features), delivered: Cell::default() }
+    }
+
+    fn delivered(&self, way: Way, bytes: u64) {
+        let (up, down) = self.delivered.get();
+        self.delivered.set(match way {
+            Way::Up => (up + bytes, down),
+            Way::Down => (up, down + bytes),
+        });
     }
 }
 
-/// Relays between `client` and `upstream`, beginning with `first`: the bytes that the client has sent already.
+/// A client, its upstream, and what is on its way between them. Dropping it closes both sockets and resets neither.
 ///
-/// Both sockets are closed when it returns; the answer says who ended it, and `live` has the bytes of each way, also
-/// after a failure. Dropping the future resets neither side but closes both.
-pub(crate) async fn transfer(
+/// Every quiet connection consists of one of these, and little else: it is small, and what only some need is boxed.
+#[derive(Debug)]
+pub(crate) struct Transfer {
     client: TcpStream,
     upstream: TcpStream,
-    first: Vec<u8>,
-    live: &Live,
-    tools: &Tools,
-) -> ClosedBy {
-    let mut up = Direction::new(Way::Up, first);
-    let mut down = Direction::new(Way::Down, Vec::new());
-    let (mut client_breaks, mut upstream_breaks) = (None, None);
-    poll_fn(|cx| {
+    flow: Flow,
+}
+
+/// Both directions.
+#[derive(Debug)]
+struct Flow {
+    up: Direction,
+    down: Direction,
+}
+
+/// What a transfer has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It has ended, and this is who ended it.
+    Ended(ClosedBy),
+    /// It goes on, but a side is not read from just now and would break unheard: [`Transfer::watched`] hears it.
+    Deaf,
+}
+
+impl Transfer {
+    /// Begins with `first`: the bytes that the client has sent already.
+    pub(crate) fn new(client: TcpStream, upstream: TcpStream, first: Vec<u8>, live: &Live, tools: &Tools) -> Self {
+        let flow =
+            Flow { up: Direction::begun(Way::Up, first, &upstream, live, tools), down: Direction::new(Way::Down) };
+        Self { client, upstream, flow }
+    }
+
+    /// Moves what can be moved. `live` has the bytes of each way, also after a failure.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, live: &Live, tools: &Tools) -> Poll<Step> {
+        match self.flow.poll(cx, &self.client, &self.upstream, live, tools) {
+            Poll::Ready(by) => Poll::Ready(Step::Ended(by)),
+            Poll::Pending if self.flow.up.listens() && self.flow.down.listens() => Poll::Pending,
+            Poll::Pending => Poll::Ready(Step::Deaf),
+        }
+    }
+
+    /// Goes on to the end, and hears of the breaking of sides that are not read from. Who ended it.
+    pub(crate) async fn watched(self, live: &Live, tools: &Tools) -> ClosedBy {
+        let Self { client, upstream, mut flow } = self;
+        let (mut client_breaks, mut upstream_breaks) = (None, None);
+        poll_fn(|cx| {
+            if let Poll::Ready(by) = flow.poll(cx, &client, &upstream, live, tools) {
+                return Poll::Ready(by);
+            }
+            let broken = if !flow.up.listens() && breaks(&client, &mut client_breaks, cx) {
+                ClosedBy::ClientReset
+            } else if !flow.down.listens() && breaks(&upstream, &mut upstream_breaks, cx) {
+                ClosedBy::UpstreamReset
+            } else {
+                return Poll::Pending;
+            };
+            Poll::Ready(break_both(&client, &upstream, broken, live))
+        })
+        .await
+    }
+}
+
+impl Flow {
+    /// Moves what can be moved, until it has ended: then both sockets are reset where one of them broke.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &TcpStream,
+        upstream: &TcpStream,
+        live: &Live,
+        tools: &Tools,
+    ) -> Poll<ClosedBy> {
         if let Poll::Ready(order) = live.poll_order(cx) {
-            reset(&client, &upstream);
+            reset(client, upstream);
             return Poll::Ready(order);
         }
         if live.takes_lasting() {
             // Without it a peer that vanished is found by the idle timeout only.
-            let _ = keep_alive(&SockRef::from(&upstream));
+            let _ = keep_alive(&SockRef::from(upstream));
         }
-        let polled_up = up.poll(cx, &client, &upstream, live, tools, down.ended());
-        let polled_down = down.poll(cx, &upstream, &client, live, tools, up.ended());
+        let Self { up, down } = self;
+        let polled_up = up.poll(cx, client, upstream, live, tools, down.ended());
+        let polled_down = down.poll(cx, upstream, client, live, tools, up.ended());
         let broken = match (polled_up, polled_down) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => {
                 return Poll::Ready(live.first_end().unwrap_or(ClosedBy::Client));
             }
             (Poll::Ready(Err(Broken::Source)), _) | (_, Poll::Ready(Err(Broken::Sink))) => ClosedBy::ClientReset,
             (Poll::Ready(Err(Broken::Sink)), _) | (_, Poll::Ready(Err(Broken::Source))) => ClosedBy::UpstreamReset,
-            // A side that is not read from just now would break unheard.
-            _ if !up.listens() && breaks(&client, &mut client_breaks, cx) => ClosedBy::ClientReset,
-            _ if !down.listens() && breaks(&upstream, &mut upstream_breaks, cx) => ClosedBy::UpstreamReset,
             _ => return Poll::Pending,
         };
-        reset(&client, &upstream);
-        live.note_end(broken);
-        Poll::Ready(live.first_end().unwrap_or(broken))
-    })
-    .await
+        Poll::Ready(break_both(client, upstream, broken, live))
+    }
 }
 
-/// What hears of one side's breaking. Most connections never need it, so it is boxed.
+/// What hears of one side's breaking.
 type Breaking<'a> = Pin<Box<dyn Future<Output = io::Result<Ready>> + 'a>>;
 
 /// Whether `side` has broken; if not, `cx` is woken when it does.
 fn breaks<'a>(side: &'a TcpStream, breaking: &mut Option<Breaking<'a>>, cx: &mut Context<'_>) -> bool {
     breaking.get_or_insert_with(|| Box::pin(side.ready(Interest::ERROR))).as_mut().poll(cx).is_ready()
+}
+
+/// One side broke, so the other is reset too. Who ended the transfer: whoever had finished first, if anybody had.
+fn break_both(client: &TcpStream, upstream: &TcpStream, broken: ClosedBy, live: &Live) -> ClosedBy {
+    reset(client, upstream);
+    live.note_end(broken);
+    live.first_end().unwrap_or(broken)
 }
 
 /// Makes the close of both sockets a reset.

@@ -8,7 +8,7 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::pipe::{self, Lease};
+use super::pipe::{self, Pipe};
 use super::{SPLICE_FROM, Tools};
 use crate::live::{Live, Way};
 
@@ -45,14 +45,36 @@ enum Stage {
 #[derive(Debug)]
 enum Held {
     Nothing,
-    Bytes { buffer: Vec<u8>, written: usize },
-    Piped { pipe: Lease, length: usize },
+    Bytes(Box<Unwritten>),
+    Piped(Box<Pipe>),
+}
+
+/// The end of some bytes.
+#[derive(Debug)]
+struct Unwritten {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Held {
+    fn bytes(bytes: Vec<u8>, written: usize) -> Self {
+        if written < bytes.len() { Self::Bytes(Box::new(Unwritten { bytes, written })) } else { Self::Nothing }
+    }
 }
 
 impl Direction {
-    pub(super) fn new(way: Way, first: Vec<u8>) -> Self {
-        let held = if first.is_empty() { Held::Nothing } else { Held::Bytes { buffer: first, written: 0 } };
-        Self { way, stage: Stage::Open, carried: 0, held }
+    pub(super) fn new(way: Way) -> Self {
+        Self { way, stage: Stage::Open, carried: 0, held: Held::Nothing }
+    }
+
+    /// With bytes that were read from the source before. A sink that is new takes them at once.
+    pub(super) fn begun(way: Way, first: Vec<u8>, sink: &TcpStream, live: &Live, tools: &Tools) -> Self {
+        let mut direction = Self::new(way);
+        // What an error means is seen when the rest is written.
+        let written = if first.is_empty() { 0 } else { sink.try_write(&first).unwrap_or_default() };
+        direction.count(written, live, tools);
+        direction.held = Held::bytes(first, written);
+        direction
     }
 
     /// Moves what can be moved. Ready once the source's end has been passed on, and ready again when polled again. With
@@ -128,8 +150,8 @@ impl Direction {
         loop {
             let written = match &self.held {
                 Held::Nothing => return Poll::Ready(Ok(())),
-                Held::Bytes { buffer, written } => sink.try_write(buffer.get(*written..).unwrap_or_default()),
-                Held::Piped { pipe, length } => sink.try_io(Interest::WRITABLE, || pipe.drain_into(sink, *length)),
+                Held::Bytes(rest) => sink.try_write(rest.bytes.get(rest.written..).unwrap_or_default()),
+                Held::Piped(pipe) => sink.try_io(Interest::WRITABLE, || pipe.drain_into(sink)),
             };
             match written {
                 Ok(0) => return Poll::Ready(Err(Broken::Sink)),
@@ -145,19 +167,19 @@ impl Direction {
 
     /// The sink took `count` bytes of what is held; a pipe goes back to its pool only once it is empty.
     fn delivered(&mut self, count: usize, live: &Live, tools: &Tools) {
-        self.count(count, live);
+        self.count(count, live, tools);
         match &mut self.held {
             Held::Nothing => {}
-            Held::Bytes { buffer, written } => {
-                *written += count;
-                if *written >= buffer.len() {
+            Held::Bytes(rest) => {
+                rest.written += count;
+                if rest.written >= rest.bytes.len() {
                     self.held = Held::Nothing;
                 }
             }
-            Held::Piped { length, .. } => {
-                *length = length.saturating_sub(count);
-                if *length == 0
-                    && let Held::Piped { pipe, .. } = std::mem::replace(&mut self.held, Held::Nothing)
+            Held::Piped(pipe) => {
+                pipe.length = pipe.length.saturating_sub(count);
+                if pipe.length == 0
+                    && let Held::Piped(pipe) = std::mem::replace(&mut self.held, Held::Nothing)
                 {
                     tools.pipes.give_back(pipe);
                 }
@@ -183,23 +205,24 @@ impl Direction {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(_) => return Err(Broken::Sink),
         };
-        self.count(written, live);
+        self.count(written, live, tools);
         if let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            self.held = Held::Bytes { buffer: rest.to_vec(), written: 0 };
+            self.held = Held::bytes(rest.to_vec(), 0);
         }
         Ok(true)
     }
 
     /// Moves what the source has into `pipe`, which is empty: so "would block" can only mean that the source is dry,
     /// never that the pipe is full.
-    fn splice(&mut self, pipe: Lease, source: &TcpStream, tools: &Tools) -> Result<bool, Broken> {
+    fn splice(&mut self, mut pipe: Box<Pipe>, source: &TcpStream, tools: &Tools) -> Result<bool, Broken> {
         match source.try_io(Interest::READABLE, || pipe.fill_from(source)) {
             Ok(0) => {
                 tools.pipes.give_back(pipe);
                 Ok(false)
             }
             Ok(length) => {
-                self.held = Held::Piped { pipe, length };
+                pipe.length = length;
+                self.held = Held::Piped(pipe);
                 Ok(true)
             }
             Err(error) => {
@@ -213,9 +236,10 @@ impl Direction {
         }
     }
 
-    fn count(&mut self, bytes: usize, live: &Live) {
+    fn count(&mut self, bytes: usize, live: &Live, tools: &Tools) {
         self.carried += bytes as u64;
         live.carried(self.way, bytes as u64);
+        tools.delivered(self.way, bytes as u64);
     }
 }
 

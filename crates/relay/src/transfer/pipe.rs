@@ -21,6 +21,10 @@ const IDLE: usize = 8;
 pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    /// Bytes in it. With none, it can be given back; with some, it is closed when it is dropped.
+    pub(super) length: usize,
+    /// There while it is taken.
+    lease: Option<Rc<()>>,
 }
 
 impl Pipe {
@@ -29,7 +33,7 @@ impl Pipe {
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let holds = rustix::pipe::fcntl_setpipe_size(&write, CAPACITY);
         let holds = holds.or_else(|_| rustix::pipe::fcntl_getpipe_size(&write))?;
-        Ok((Self { read, write }, holds))
+        Ok((Self { read, write, length: 0, lease: None }, holds))
     }
 
     /// Moves bytes from `source` into the pipe; 0 is the end of the source's data.
@@ -37,9 +41,9 @@ impl Pipe {
         splice(source, &self.write, CAPACITY)
     }
 
-    /// Moves up to `length` bytes out of the pipe.
-    pub(super) fn drain_into(&self, sink: impl AsFd, length: usize) -> io::Result<usize> {
-        splice(&self.read, sink, length)
+    /// Moves bytes out of the pipe, as many as the sink takes.
+    pub(super) fn drain_into(&self, sink: impl AsFd) -> io::Result<usize> {
+        splice(&self.read, sink, self.length)
     }
 }
 
@@ -71,51 +75,30 @@ pub(crate) fn probe(features: &Features) {
 /// connections cannot use up the user's quota.
 #[derive(Debug)]
 pub(crate) struct Pipes {
-    idle: RefCell<Vec<Pipe>>,
-    taken: Rc<Cell<usize>>,
+    /// Boxed once, as who holds one keeps them: a connection has no room for what few need.
+    #[expect(clippy::vec_box, reason = "they come from boxes and go into boxes")]
+    idle: RefCell<Vec<Box<Pipe>>>,
+    /// Each pipe that is taken has a clone of it.
+    lease: Rc<()>,
     most: Cell<usize>,
     features: Arc<Features>,
-}
-
-/// A pipe that is in use. Dropped with bytes in it, it is closed; empty, it can be given back.
-#[derive(Debug)]
-pub(super) struct Lease {
-    pipe: Pipe,
-    _taken: Taken,
-}
-
-#[derive(Debug)]
-struct Taken(Rc<Cell<usize>>);
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
-    }
-}
-
-impl std::ops::Deref for Lease {
-    type Target = Pipe;
-
-    fn deref(&self) -> &Pipe {
-        &self.pipe
-    }
 }
 
 impl Pipes {
     pub(super) fn new(most: usize, features: Arc<Features>) -> Self {
         let most = if features.splice() { most } else { 0 };
-        Self { idle: RefCell::default(), taken: Rc::default(), most: Cell::new(most), features }
+        Self { idle: RefCell::default(), lease: Rc::default(), most: Cell::new(most), features }
     }
 
     /// An empty pipe, if one is to be had.
-    pub(super) fn take(&self) -> Option<Lease> {
-        if self.taken.get() >= self.most.get() {
+    pub(super) fn take(&self) -> Option<Box<Pipe>> {
+        if self.taken() >= self.most.get() {
             return None;
         }
         let idle = self.idle.borrow_mut().pop();
-        let pipe = idle.or_else(|| self.make())?;
-        self.taken.set(self.taken.get() + 1);
-        Some(Lease { pipe, _taken: Taken(Rc::clone(&self.taken)) })
+        let mut pipe = idle.or_else(|| self.make().map(Box::new))?;
+        pipe.lease = Some(Rc::clone(&self.lease));
+        Some(pipe)
     }
 
     fn make(&self) -> Option<Pipe> {
@@ -125,10 +108,11 @@ impl Pipes {
     }
 
     /// Takes back a pipe that is empty.
-    pub(super) fn give_back(&self, lease: Lease) {
+    pub(super) fn give_back(&self, mut pipe: Box<Pipe>) {
+        pipe.lease = None;
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE {
-            idle.push(lease.pipe);
+            idle.push(pipe);
         }
     }
 
@@ -139,8 +123,7 @@ impl Pipes {
     }
 
     /// Pipes that hold bytes or are about to.
-    #[cfg(test)]
     pub(super) fn taken(&self) -> usize {
-        self.taken.get()
+        Rc::strong_count(&self.lease) - 1
     }
 }

@@ -37,7 +37,13 @@ fn pair_of(
     live.relaying();
     let ended = spawn_local({
         let (first, live, tools) = (first.to_vec(), Rc::clone(&live), Rc::clone(&tools));
-        async move { transfer(near, far, first, &live, &tools).await }
+        async move {
+            let mut transfer = Transfer::new(near, far, first, &live, &tools);
+            match poll_fn(|cx| transfer.poll(cx, &live, &tools)).await {
+                Step::Ended(by) => by,
+                Step::Deaf => transfer.watched(&live, &tools).await,
+            }
+        }
     });
     Pair { client, server, live, tools, ended }
 }
