@@ -100,7 +100,7 @@ pub(crate) fn measure(lab: &mut Lab, peer: &Peer, work: &Work, scale: Scale, thr
             ..empty
         },
         Err(error) => {
-            let said = gate.last_words();
+            let said = gate.words();
             let said = if said.is_empty() { said } else { format!("; the gate says: {said}") };
             Cell { error: Some(format!("{error:#}{said}")), ..empty }
         }

@@ -94,12 +94,12 @@ impl Gate {
         self.processes().map(Processes::memory).sum()
     }
 
-    /// The last that it said on its standard error and output.
-    pub(crate) fn last_words(&self) -> String {
-        let all = self.running.iter().map(|(process, _)| process.stderr() + &process.stdout());
-        let all = all.collect::<String>();
+    /// The first and the last that it said: what went wrong, and what became of it.
+    pub(crate) fn words(&self) -> String {
+        let all = self.running.iter().map(|(process, _)| process.stderr() + &process.stdout()).collect::<String>();
         let lines: Vec<_> = all.lines().collect();
-        lines.get(lines.len().saturating_sub(5)..).unwrap_or_default().join("\n")
+        let (first, last) = (lines.iter().take(2), lines.iter().skip(2.max(lines.len().saturating_sub(2))));
+        first.chain(last).copied().collect::<Vec<_>>().join("\n")
     }
 
     /// Fails when one of its processes has ended.

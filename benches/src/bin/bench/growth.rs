@@ -164,6 +164,13 @@ impl Axis {
     }
 }
 
+/// The gate's memory in KiB before any connection, for each place of an axis.
+pub(crate) fn memory(points: &[Point], axis: &str) -> Vec<(u32, f64)> {
+    let axis = AXES.iter().find(|one| one.id == axis);
+    let summaries = axis.map(|axis| axis.summaries(points)).unwrap_or_default();
+    summaries.into_iter().filter_map(|(at, _, memory)| Some((at, memory?.median))).collect()
+}
+
 /// One place of an axis by another, within each round.
 pub(crate) fn compared(
     points: &[Point],

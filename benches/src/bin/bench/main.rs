@@ -26,6 +26,7 @@ mod gate;
 mod growth;
 mod lab;
 mod load;
+mod micro;
 mod options;
 mod peers;
 mod plots;

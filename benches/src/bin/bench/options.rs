@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Measure nothing: fill docs/performance.md from the results in this directory
     #[arg(long, value_name = "DIR", exclusive = true)]
     pub(crate) publish: Option<PathBuf>,
+    /// What the microbenches printed; `cargo xtask bench` gives this
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) micro: Option<PathBuf>,
     /// Threads of each gate [default: the machine's cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,

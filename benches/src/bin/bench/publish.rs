@@ -20,7 +20,7 @@ pub(crate) fn publish(directory: &Path) -> Result<()> {
         ("run", report::run_line(&results)),
         ("targets", targets::table(&targets::all(&results))),
         ("plots", pictures(&results, &directory, from_docs)?),
-        ("works", deeper(&report::works(&results))),
+        ("works", deeper(&(report::works(&results) + &report::micro(&results)))),
         ("growth", growth(&results, &directory, from_docs)?),
     ];
     let sizing = [

@@ -65,7 +65,13 @@ fn columns(work: &str) -> &'static [(&'static str, Metric)] {
 /// Everything about a run.
 fn table(results: &Results) -> String {
     let targets = targets::table(&targets::all(results));
-    format!("# Bench\n\n{}\n\n## The targets\n\n{targets}{}{}", run_line(results), works(results), growth(results))
+    format!(
+        "# Bench\n\n{}\n\n## The targets\n\n{targets}{}{}{}",
+        run_line(results),
+        works(results),
+        growth(results),
+        micro(results)
+    )
 }
 
 /// Where, when and how often.
@@ -129,6 +135,18 @@ pub(crate) fn growth(results: &Results) -> String {
         for (at, error) in errors {
             let _ = writeln!(text, "\nAt {at} it failed: {}", error.replace('\n', " "));
         }
+    }
+    text
+}
+
+/// What the microbenches say.
+pub(crate) fn micro(results: &Results) -> String {
+    if results.micro.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n## What a connection passes, by itself\n\n| | ns, median |\n|---|---:|\n".to_owned();
+    for one in &results.micro {
+        let _ = writeln!(text, "| {} | {} |", one.name, number(one.ns));
     }
     text
 }

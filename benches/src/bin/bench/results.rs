@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::growth::Point;
+use crate::micro::Micro;
 use crate::options::{Options, cores};
 
 /// `results.json`.
@@ -20,6 +21,8 @@ pub(crate) struct Results {
     pub(crate) cells: Vec<Cell>,
     #[serde(default)]
     pub(crate) growth: Vec<Point>,
+    #[serde(default)]
+    pub(crate) micro: Vec<Micro>,
 }
 
 /// Where and how it was measured.

@@ -9,15 +9,19 @@ use anyhow::{Context, Result, bail};
 use crate::cell::{self, Cell};
 use crate::growth;
 use crate::lab::Lab;
+use crate::micro;
 use crate::options::{Options, Scale};
 use crate::peers::{self, Peer};
 use crate::results::{Gate, Results, Run};
 use crate::work::{self, Work};
 
 /// A cell that took longer than this is measured in fewer rounds.
-const SLOW: Duration = Duration::from_secs(8);
+const SLOW: Duration = Duration::from_secs(5);
 /// In so many.
 const ROUNDS_OF_SLOW: usize = 3;
+
+/// What the microbenches printed.
+const MICRO: &str = "micro.txt";
 
 /// Measures all that is asked for and not there already.
 pub(crate) fn run(options: &Options) -> Result<(Results, PathBuf)> {
@@ -30,7 +34,11 @@ pub(crate) fn run(options: &Options) -> Result<(Results, PathBuf)> {
     println!("{} cells in {} rounds; results go to {}", peers.len() * works.len(), options.rounds(), out.display());
 
     let gates = peers.iter().map(|peer| Gate { id: peer.id.clone(), version: peer.version.clone() }).collect();
-    let mut results = Results { run, gates, cells: Vec::new(), growth: Vec::new() };
+    let mut results = Results { run, gates, cells: Vec::new(), growth: Vec::new(), micro: Vec::new() };
+    if let Some(file) = &options.micro {
+        fs::copy(file, raw.join(MICRO)).with_context(|| format!("cannot read {}", file.display()))?;
+    }
+    results.micro = micro::parse(&fs::read_to_string(raw.join(MICRO)).unwrap_or_default());
     let begun = Instant::now();
     let rounds = if works.is_empty() { 0 } else { options.rounds() };
     for round in 0..rounds {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::figures::{self, Metric, Summary, number};
 use crate::growth;
+use crate::micro;
 use crate::results::Results;
 
 /// Above all peers.
@@ -11,6 +12,9 @@ const OURS: &str = "sekisho";
 const FLOOR_COPY: &str = "floor-copy";
 const FLOOR_SPLICE: &str = "floor-splice";
 const DEBIAN: &str = "haproxy";
+
+/// The microbench of a name that is resolved already.
+const RESOLVING: &str = "resolve/hot_name";
 
 /// One promise.
 pub(crate) struct Target {
@@ -93,9 +97,34 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
     all.push(judged("CPU per connection, two threads against one".to_owned(), &[threads], Most(5.0), " % apart"));
     let added = |reloads: f64, quiet: f64| (reloads - quiet) / 1000.0;
     let reload = [grown("reload", (1, 0), added), grown("reload-new", (1, 0), added)];
+    all.extend(of_micro(results));
     let what = "p99.9 that a reload of 1,000,000 names adds, to round trips / new connections";
     all.push(judged(what.to_owned(), &reload, Most(5.0), " ms"));
     all
+}
+
+/// Of what a connection passes, by itself.
+fn of_micro(results: &Results) -> [Target; 6] {
+    use Limit::Most;
+    let ns = |name: &str| micro::of(&results.micro, name).and_then(|ns| Summary::of(vec![ns]));
+    let among = |kind: &str| ns(&format!("decide/{kind}/1000000"));
+    let (whole, pieces) = (ns("peek/whole_in_one_read/awscrt"), ns("peek/in_64_pieces/awscrt"));
+    let times = whole.zip(pieces).map(|(whole, pieces)| pieces.scaled(1.0 / whole.median));
+    let seconds = among("load_a_list").map(|ns| ns.scaled(1e-9));
+    let memory = growth::memory(&results.growth, "names");
+    let at = |count: u32| memory.iter().find(|(at, _)| *at == count).map(|(_, kib)| *kib);
+    let a_name = at(1_000_000).zip(at(1_000)).map(|(many, few)| (many - few) * 1024.0 / 999_000.0);
+    let a_name = a_name.and_then(|bytes| Summary::of(vec![bytes]));
+    let random = among("uniformly_random_names").map_or_else(|| "–".to_owned(), |ns| ns.to_string());
+    let hot = judged("decide, 1,000 hot among 1,000,000 names".to_owned(), &[among("hot_names")], Most(150.0), " ns");
+    [
+        judged("peek, a hello of 1.5 KB in one read".to_owned(), &[whole], Most(600.0), " ns"),
+        judged("peek, the same in 64 pieces".to_owned(), &[times], Most(4.0), " × that"),
+        Target { figure: format!("{}; uniformly random: {random}", hot.figure), ..hot },
+        judged("loading 1,000,000 names".to_owned(), &[seconds], Most(1.5), " s"),
+        judged("memory of a name, of 1,000,000".to_owned(), &[a_name], Most(120.0), " B"),
+        judged("resolving a hot name".to_owned(), &[ns(RESOLVING)], Most(200.0), " ns"),
+    ]
 }
 
 /// Which numbers of connections the figures are for, where they are for several.

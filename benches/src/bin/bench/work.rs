@@ -92,9 +92,9 @@ impl Work {
     pub(crate) fn connections(&self, scale: Scale) -> u64 {
         let sizes = match self.kind {
             _ if self.is_traced() => [1_000, 500, 64],
-            "new" | "refused" => [20_000, 3_000, 64],
+            "new" | "refused" => [15_000, 3_000, 64],
             "idle" => [9_000, 500, 32],
-            "mix" => [2_000, 300, 16],
+            "mix" => [800, 160, 16],
             _ => [self.concurrency; 3],
         };
         let [full, quick, check] = sizes;
