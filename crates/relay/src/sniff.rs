@@ -1,5 +1,6 @@
 //! Reads from a client until its `ClientHello` is whole, and loses none of the bytes.
 
+use std::future::poll_fn;
 use std::io;
 
 use sekisho_peek::tls::{ClientHello, Inspector, Progress, Refusal};
@@ -37,7 +38,7 @@ pub(crate) async fn sniff(
     let mut inspector = Inspector::new(*limits);
     let mut bytes = Vec::new();
     loop {
-        stream.readable().await.map_err(|_| Unread::Broken)?;
+        poll_fn(|cx| stream.poll_read_ready(cx)).await.map_err(|_| Unread::Broken)?;
         let mut scratch = tools.scratch.borrow_mut();
         // One byte over the cap is enough to know that it is passed.
         let room = scratch.len().min((limits.raw + 1).saturating_sub(bytes.len()).max(1));

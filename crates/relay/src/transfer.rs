@@ -11,14 +11,14 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::net::SendFlags;
 use socket2::SockRef;
-use tokio::io::{Interest, Ready};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::features::Features;
@@ -110,14 +110,15 @@ impl Transfer {
     /// Goes on to the end, and hears of the breaking of sides that are not read from. Who ended it.
     pub(crate) async fn watched(self, live: &Live, tools: &Tools) -> ClosedBy {
         let Self { client, upstream, mut flow } = self;
-        let (mut client_breaks, mut upstream_breaks) = (None, None);
+        let mut client_breaks = pin!(client.ready(Interest::ERROR));
+        let mut upstream_breaks = pin!(upstream.ready(Interest::ERROR));
         poll_fn(|cx| {
             if let Poll::Ready(by) = flow.poll(cx, &client, &upstream, live, tools) {
                 return Poll::Ready(by);
             }
-            let broken = if !flow.up.listens() && breaks(&client, &mut client_breaks, cx) {
+            let broken = if !flow.up.listens() && client_breaks.as_mut().poll(cx).is_ready() {
                 ClosedBy::ClientReset
-            } else if !flow.down.listens() && breaks(&upstream, &mut upstream_breaks, cx) {
+            } else if !flow.down.listens() && upstream_breaks.as_mut().poll(cx).is_ready() {
                 ClosedBy::UpstreamReset
             } else {
                 return Poll::Pending;
@@ -159,14 +160,6 @@ impl Flow {
         };
         Poll::Ready(break_both(client, upstream, broken, live))
     }
-}
-
-/// What hears of one side's breaking.
-type Breaking<'a> = Pin<Box<dyn Future<Output = io::Result<Ready>> + 'a>>;
-
-/// Whether `side` has broken; if not, `cx` is woken when it does.
-fn breaks<'a>(side: &'a TcpStream, breaking: &mut Option<Breaking<'a>>, cx: &mut Context<'_>) -> bool {
-    breaking.get_or_insert_with(|| Box::pin(side.ready(Interest::ERROR))).as_mut().poll(cx).is_ready()
 }
 
 /// One side broke, so the other is reset too. Who ended the transfer: whoever had finished first, if anybody had.

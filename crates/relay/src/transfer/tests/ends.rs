@@ -90,6 +90,36 @@ fn an_end_behind_bytes_that_nobody_takes_waits_for_them() {
 }
 
 #[test]
+fn a_pipe_that_small_pieces_fill_before_it_is_full_of_bytes_does_not_look_dry() {
+    run(async {
+        let mut pair = pair(b"").await;
+        pair.client.set_nodelay(true).unwrap();
+        let sent = pattern(1024 * 1024);
+        let (client, server) = (&mut pair.client, &mut pair.server);
+        let upload = async {
+            // Past the point from which bytes are spliced; then each piece is a packet, and takes a place of the pipe.
+            let (first, rest) = sent.split_at(256 * 1024);
+            client.write_all(first).await.unwrap();
+            for piece in rest.chunks(37) {
+                client.write_all(piece).await.unwrap();
+            }
+            client.shutdown().await.unwrap();
+        };
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let mut received = Vec::new();
+            server.read_to_end(&mut received).await.unwrap();
+            received
+        };
+        let ((), received) = tokio::join!(upload, late);
+        assert!(received == sent);
+        drop(pair.server);
+        assert_eq!(soon(pair.ended).await, ClosedBy::Client);
+        assert_eq!(pair.tools.pipes.taken(), 0);
+    });
+}
+
+#[test]
 fn a_half_closed_connection_ends_when_it_is_told_to() {
     run(async {
         let mut pair = pair(b"").await;
