@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Go on with a run that was interrupted: cells that are in this directory are not measured again
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub(crate) resume: Option<PathBuf>,
-    /// Measure nothing: fill docs/performance.md from the results in this directory
+    /// Measure nothing: fill docs/performance.md and docs/sizing.md from the results in this directory
     #[arg(long, value_name = "DIR", exclusive = true)]
     pub(crate) publish: Option<PathBuf>,
     /// What the microbenches printed; `cargo xtask bench` gives this

@@ -53,9 +53,9 @@ pub(crate) fn hosts(results: &Results) -> String {
     let (cpus, process) = (costs.cpus(2000.0, 1.25), costs.idle.zip(costs.base));
     let process = process.map(|(idle, base)| 100_000.0 * idle / 1024.0 + base);
     format!(
-        "- **CPU**: 2,000 × *c* + 1.25 × *g* is {}; so plan for {}.\n- **Memory** of the process: 100,000 × *m* and its base are {}.\n",
+        "- **CPU**: 2,000 × *c* + 1.25 × *g* is {}; so plan for twice that, {}.\n- **Memory** of the process: 100,000 × *m* and its base are {}.\n",
         shown(cpus, "CPUs"),
-        shown(cpus.map(|cpus| (2.0 * cpus).ceil()), "CPUs"),
+        shown(cpus.map(|cpus| 2.0 * cpus), "CPUs"),
         shown(process, "MiB"),
     )
 }
@@ -66,7 +66,7 @@ pub(crate) fn gigabits(results: &Results) -> String {
     let each = costs.cpus(200.0 / 7.0, 12.5 / 7.0);
     let small = costs.cpus(190_000.0, 12.5);
     format!(
-        "- In large objects, over seven gates, each needs {}.\n- In 64 KiB objects, each on a connection of its own, all together need {}.\n",
+        "- In large objects, over seven gates, each needs {}.\n- In 64 KiB objects, each on a connection of its own, all together need about {}.\n",
         shown(each, "CPUs"),
         shown(small, "CPUs"),
     )
