@@ -20,23 +20,37 @@ fn hello(name: &str) -> &'static [u8] {
     HELLOS.iter().find(|(known, _)| *known == name).map_or(&[], |(_, bytes)| bytes)
 }
 
-#[divan::bench(args = ["curl", "awscrt"])]
+#[divan::bench(args = ["curl", "awscrt"], sample_size = 1000, sample_count = 300)]
 fn whole_in_one_read(bencher: Bencher<'_, '_>, name: &str) {
     let (bytes, limits) = (hello(name), Limits::default());
     bencher.bench_local(|| inspect(black_box(bytes), &limits));
 }
 
-#[divan::bench(args = ["curl", "awscrt"])]
+#[divan::bench(args = ["curl", "awscrt"], sample_size = 1000, sample_count = 300)]
 fn in_64_pieces(bencher: Bencher<'_, '_>, name: &str) {
     let (bytes, limits) = (hello(name), Limits::default());
     bencher.bench_local(|| piecemeal(black_box(bytes), bytes.len().div_ceil(64), limits));
 }
 
-#[divan::bench(args = ["curl", "awscrt"])]
+/// In one read, but cut into records, so that the message has to be put together.
+#[divan::bench(args = ["curl", "awscrt"], sample_size = 1000, sample_count = 300)]
+fn in_records_of_500_bytes(bencher: Bencher<'_, '_>, name: &str) {
+    in_records(bencher, name, 500);
+}
+
+#[divan::bench(args = ["curl", "awscrt"], sample_size = 100, sample_count = 300)]
 fn in_records_of_one_byte(bencher: Bencher<'_, '_>, name: &str) {
+    in_records(bencher, name, 1);
+}
+
+fn in_records(bencher: Bencher<'_, '_>, name: &str, size: usize) {
     let limits = Limits::default();
     let message = hello(name).get(5..).unwrap_or_default();
-    let records: Vec<u8> = message.iter().flat_map(|&byte| [0x16, 3, 1, 0, 1, byte]).collect();
+    let record = |part: &[u8]| {
+        let length = u16::try_from(part.len()).unwrap_or_default().to_be_bytes();
+        [&[0x16, 3, 1], &length[..], part].concat()
+    };
+    let records: Vec<u8> = message.chunks(size).flat_map(record).collect();
     bencher.bench_local(|| inspect(black_box(&records), &limits));
 }
 

@@ -16,6 +16,7 @@ use crate::outcome::Outcome;
 use crate::settings::{self, Settings};
 
 use file::Target;
+pub use line::Lines;
 use writer::Writer;
 
 /// How long the writer may take to write what is queued when the process ends.

@@ -5,6 +5,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod accepted;
+mod allocations;
 mod corpus;
 mod craft;
 mod differential;

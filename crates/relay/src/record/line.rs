@@ -7,18 +7,28 @@ use std::time::SystemTime;
 use super::object::{Clock, Object, key};
 use crate::outcome::{ClosedBy, Outcome, Verdict};
 use crate::reason::Reason;
+use crate::settings::AccessFormat;
 
 /// How lines are written.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub struct Lines {
     /// The listeners' names.
     listeners: Vec<Arc<str>>,
     clock: Clock,
 }
 
 impl Lines {
-    pub(super) fn new(listeners: Vec<Arc<str>>) -> Self {
+    /// `listeners` are the listeners' names, in the settings' order.
+    pub fn new(listeners: Vec<Arc<str>>) -> Self {
         Self { listeners, clock: Clock::default() }
+    }
+
+    /// Appends the line of a connection that has ended.
+    pub fn closed(&mut self, out: &mut Vec<u8>, format: AccessFormat, outcome: &Outcome) {
+        match format {
+            AccessFormat::Json => self.connection(out, "close", outcome),
+            AccessFormat::Squid => squid(out, outcome),
+        }
     }
 
     /// Appends a line about the node itself, now; `fill` adds what it says.
@@ -63,7 +73,7 @@ impl Lines {
 
 /// Appends a line about a connection that has ended, in Squid's native form:
 /// `time elapsed client code/status bytes CONNECT host:port - hierarchy/peer -`.
-pub(super) fn squid(out: &mut Vec<u8>, outcome: &Outcome) {
+fn squid(out: &mut Vec<u8>, outcome: &Outcome) {
     let end = (outcome.accepted + outcome.duration).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (code, status) = match outcome.verdict {
         Verdict::Allowed | Verdict::Audited => ("TCP_TUNNEL", 200),
@@ -71,12 +81,12 @@ pub(super) fn squid(out: &mut Vec<u8>, outcome: &Outcome) {
         Verdict::Failed => ("TCP_TUNNEL", 503),
     };
     let (host, port) = (outcome.host.as_ref().map_or("-", |host| host.as_str()), outcome.port.unwrap_or(0));
-    let peer = outcome.upstream.as_ref().map_or("HIER_NONE/-".to_owned(), |peer| format!("HIER_DIRECT/{}", peer.ip()));
     let (seconds, millis, elapsed) = (end.as_secs(), end.subsec_millis(), outcome.duration.as_millis());
     let (client, bytes) = (outcome.client.ip(), outcome.bytes_down);
     // Writing to a vector cannot fail.
-    let _ = writeln!(
-        out,
-        "{seconds}.{millis:03} {elapsed:6} {client} {code}/{status} {bytes} CONNECT {host}:{port} - {peer} -"
-    );
+    let _ = write!(out, "{seconds}.{millis:03} {elapsed:6} {client} {code}/{status} {bytes} CONNECT {host}:{port} - ");
+    let _ = match &outcome.upstream {
+        Some(peer) => writeln!(out, "HIER_DIRECT/{} -", peer.ip()),
+        None => writeln!(out, "HIER_NONE/- -"),
+    };
 }

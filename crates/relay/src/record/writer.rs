@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::file::Target;
-use super::line::{self, Lines};
+use super::line::Lines;
 use super::object::{Object, key};
 use super::{Event, Message, Signals};
 use crate::outcome::Outcome;
@@ -114,8 +114,7 @@ impl Writer {
             return;
         }
         match (event, self.format) {
-            (Event::Close(outcome), AccessFormat::Squid) => line::squid(self.target.pending(), &outcome),
-            (Event::Close(outcome), AccessFormat::Json) => self.tell("close", &outcome),
+            (Event::Close(outcome), format) => self.lines.closed(self.target.pending(), format, &outcome),
             (Event::Open(outcome), AccessFormat::Json) => self.tell("open", &outcome),
             (Event::Revoked(outcome), AccessFormat::Json) => self.tell("revoked", &outcome),
             (Event::Reload { result, digest }, AccessFormat::Json) => self.say("reload", |line| {
