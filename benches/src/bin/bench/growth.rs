@@ -199,6 +199,9 @@ pub(crate) fn run(lab: &mut Lab, sekisho: &Peer, raw: &Path, options: &Options) 
                 }
                 let begun = Instant::now();
                 let point = point(lab, sekisho, axis, *at, round, options);
+                if point.error.is_some() {
+                    lab::await_interruption();
+                }
                 fs::write(&file, serde_json::to_string_pretty(&point)? + "\n")?;
                 let figure =
                     point.figure.map_or_else(String::new, |figure| format!("{} {}", number(figure), axis.unit));

@@ -92,6 +92,7 @@ fn bars(title: &str, rows: &[(&str, Summary)]) -> Result<String, Box<dyn std::er
         chart
             .configure_mesh()
             .disable_y_mesh()
+            .x_max_light_lines(0)
             .y_labels(count)
             .y_label_formatter(&name)
             .x_label_formatter(&|value| number(*value))
@@ -154,4 +155,31 @@ fn line(title: &str, by: &str, points: &[(f64, Summary)]) -> Result<String, Box<
         area.present()?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bars, line};
+    use crate::figures::Summary;
+
+    fn summary(median: f64) -> Summary {
+        Summary { median, min: median * 0.9, max: median * 1.2, count: 5 }
+    }
+
+    #[test]
+    fn bars_have_every_row_in_order_with_its_figure() {
+        let rows = [("floor-copy", summary(90.0)), ("sekisho", summary(97.0)), ("squid", summary(301.0))];
+        let svg = bars("CPU", &rows).expect("it can be drawn");
+        let places: Vec<_> = ["CPU", "squid", "sekisho", "floor-copy"].map(|text| svg.find(text)).into();
+        assert!(places.iter().all(Option::is_some), "{places:?} in {svg}");
+        assert!(["90.0", "97.0", "301"].iter().all(|figure| svg.contains(figure)), "{svg}");
+    }
+
+    #[test]
+    fn a_line_is_drawn_through_places_that_are_powers_apart() {
+        let points = [(10.0, summary(90.0)), (1_000.0, summary(91.0)), (1_000_000.0, summary(95.0))];
+        let svg = line("CPU by names", "names", &points).expect("it can be drawn");
+        assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
+        assert!(svg.contains("CPU by names") && svg.contains("1000.0 k"), "{svg}");
+    }
 }

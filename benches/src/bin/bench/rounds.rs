@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -76,10 +77,14 @@ struct Place {
     file: PathBuf,
 }
 
-/// A cell that is there already is read, one that makes no sense or is too slow is left out, any other is measured.
+/// A cell that is there already with its figures is read, one that makes no sense or is too slow is left out, any other is measured.
 fn one(lab: &mut Lab, peer: &Peer, work: &Work, place: &Place, options: &Options) -> Result<Option<Cell>> {
     if let Ok(text) = fs::read_to_string(&place.file) {
-        return serde_json::from_str(&text).map(Some).with_context(|| format!("cannot read {}", place.file.display()));
+        let cell: Cell =
+            serde_json::from_str(&text).with_context(|| format!("cannot read {}", place.file.display()))?;
+        if cell.error.is_none() {
+            return Ok(Some(cell));
+        }
     }
     if work.is_refusal() && !peer.refuses() || (work.is_idle() || work.is_traced()) && !peer.is_gate() {
         return Ok(None);
@@ -89,6 +94,11 @@ fn one(lab: &mut Lab, peer: &Peer, work: &Work, place: &Place, options: &Options
     }
     let begun = Instant::now();
     let mut cell = cell::measure(lab, peer, work, options.scale(), options.threads());
+    if cell.error.is_some() {
+        // The gate may have been interrupted together with us, and a moment earlier.
+        thread::sleep(Duration::from_millis(100));
+        lab::await_interruption();
+    }
     (cell.round, cell.turn) = (place.round, place.turn);
     fs::write(&place.file, serde_json::to_string_pretty(&cell)? + "\n")?;
     println!(
