@@ -54,16 +54,12 @@ fn in_records(bencher: Bencher<'_, '_>, name: &str, size: usize) {
     bencher.bench_local(|| inspect(black_box(&records), &limits));
 }
 
-/// As a connection does it: everything so far, after each read, unless there is known to be too little.
+/// As a connection does it: everything so far, after each read.
 fn piecemeal(bytes: &[u8], step: usize, limits: Limits) -> bool {
     let mut inspector = Inspector::new(limits);
-    let mut enough = 1;
     for end in (step..bytes.len()).step_by(step).chain([bytes.len()]) {
-        if end < enough {
-            continue;
-        }
         match inspector.inspect(bytes.get(..end).unwrap_or_default()) {
-            Ok(Progress::Need { at_least }) => enough = at_least,
+            Ok(Progress::Need { .. }) => {}
             Ok(Progress::Done(_)) => return true,
             Err(_) => return false,
         }
