@@ -26,6 +26,8 @@ pub(super) struct Scan {
     before: usize,
     /// The message's first bytes, as far as the records before it hold them.
     head: Head,
+    /// Below this total nothing is left to be judged: the message's first bytes are, and the rest is judged as a whole.
+    settled: usize,
 }
 
 /// What a look at the bytes has found.
@@ -43,6 +45,9 @@ pub(super) enum Step {
 impl Scan {
     /// Walks on over `bytes`, which begin where they always began.
     pub(super) fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, Refusal> {
+        if bytes.len() < self.settled {
+            return Ok(Step::Need(self.settled));
+        }
         loop {
             let rest = bytes.get(self.record..).unwrap_or_default();
             if self.record == 0 && !recognise(rest)? {
@@ -75,12 +80,15 @@ impl Scan {
             }
             head.judge_version()?;
             if !arrived {
+                if head.len == HEAD {
+                    self.settled = end;
+                }
                 return Ok(Step::Need(end));
             }
             if missing == 0 {
                 return Ok(Step::Whole { raw_len: end });
             }
-            *self = Self { record: end, before: after, head };
+            *self = Self { record: end, before: after, head, settled: 0 };
         }
     }
 
