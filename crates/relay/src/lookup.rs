@@ -36,6 +36,8 @@ pub(crate) async fn lookup(
     };
     live.outcome.borrow_mut().dns = Some(begun.elapsed().into());
     let answer = answer.map_err(|error| unresolved(&error))?;
+    // The same name, but not one more copy of it for as long as the connection is open.
+    live.outcome.borrow_mut().host = Some(answer.name.clone());
 
     let mut addresses = pass(&answer.addresses, port, permit, &worker.shared.own);
     if addresses.permitted.is_empty() && !addresses.audited.is_empty() {

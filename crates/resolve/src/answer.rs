@@ -4,9 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sekisho_name::Name;
+
 /// A name's addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// The name, to be kept instead of another copy of it.
+    pub name: Name,
     /// The union of what was answered within `ttl_max`, at least one, most recently seen first. Not shuffled.
     pub addresses: Box<[IpAddr]>,
     /// When its TTL (clamped) runs out; in the past for an answer that serves stale.

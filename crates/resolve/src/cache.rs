@@ -87,7 +87,7 @@ impl Cache {
     pub(crate) fn answered(&mut self, name: &Name, v4: Option<Heard>, v6: Option<Heard>, now: Instant) -> Look {
         self.make_room(name);
         let second = self.snapshot.second(now);
-        let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(second, now));
+        let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(name.clone(), second, now));
         slot.asking = false;
         let heard = [v4, v6];
         slot.hear(&heard, now, &self.settings);

@@ -105,7 +105,7 @@ impl Snapshot {
         for shard in &self.shards {
             for (name, entry) in shard.load().iter() {
                 if let Some(answer) = &*entry.answer.load() {
-                    let Answer { addresses, expires, until } = &**answer;
+                    let Answer { addresses, expires, until, .. } = &**answer;
                     let stale = *expires < now && now <= *until;
                     all.push(CachedName { name: name.clone(), addresses: addresses.clone(), expires: *expires, stale });
                 }

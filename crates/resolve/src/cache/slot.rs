@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sekisho_name::Name;
+
 use super::Heard;
 use crate::answer::Answer;
 use crate::message::{MAX_ADDRESSES, Reply};
@@ -14,6 +16,7 @@ use crate::snapshot::Entry;
 const IN_USE: Duration = Duration::from_secs(60);
 
 pub(super) struct Slot {
+    name: Name,
     pub(super) entry: Arc<Entry>,
     pub(super) state: State,
     /// Addresses with the time at which each was last answered, the latest first.
@@ -38,8 +41,9 @@ pub(super) enum State {
 }
 
 impl Slot {
-    pub(super) fn new(second: u32, now: Instant) -> Self {
+    pub(super) fn new(name: Name, second: u32, now: Instant) -> Self {
         Self {
+            name,
             entry: Arc::new(Entry::new(second)),
             state: State::Failed { until: now, why: "" },
             seen: Vec::new(),
@@ -101,7 +105,7 @@ impl Slot {
     /// Lets readers serve the answer until `until`.
     pub(super) fn publish(&self, until: Instant) -> Arc<Answer> {
         let addresses = self.seen.iter().map(|(ip, _)| *ip).collect();
-        let answer = Arc::new(Answer { addresses, expires: self.expires, until });
+        let answer = Arc::new(Answer { name: self.name.clone(), addresses, expires: self.expires, until });
         self.entry.publish(answer.clone());
         answer
     }
