@@ -49,6 +49,7 @@ const TOP: &[&str] = &[
     "log",
     "shutdown",
     "threads",
+    "steering",
 ];
 
 /// What a file says.
@@ -109,6 +110,7 @@ impl Builder<'_, '_> {
             log: self.log(&fields),
             shutdown: self.shutdown(&fields),
             threads: self.threads(&fields),
+            steering: self.steering(&fields),
         };
         self.refuse_shared_addresses(&fields, &settings);
         (Some(settings), policy)
@@ -124,6 +126,12 @@ impl Builder<'_, '_> {
             [("access_denied", RefusalAlert::AccessDenied), ("unrecognized_name", RefusalAlert::UnrecognizedName)];
         let node = fields.get("refusal_alert");
         node.and_then(|node| self.reader.one_of(node, "an alert for refusals", &words)).unwrap_or_default()
+    }
+
+    fn steering(&mut self, fields: &Fields<'_>) -> bool {
+        let node = fields.get("steering");
+        let words = [("off", false), ("cpu", true)];
+        node.and_then(|node| self.reader.one_of(node, "how connections come to workers", &words)).unwrap_or_default()
     }
 
     fn threads(&mut self, fields: &Fields<'_>) -> usize {

@@ -17,6 +17,7 @@ use crate::listen::{BindError, bind};
 use crate::metrics::{Metrics, Shard};
 use crate::settings::Settings;
 use crate::shared::{Phase, Shared};
+use crate::steering::{self, stay_on, steer};
 use crate::worker::Worker;
 
 /// Why the engine did not start.
@@ -32,18 +33,41 @@ pub enum StartError {
 
 /// Listening sockets, bound and not yet served: one row for each listener, one socket in it for each worker.
 #[derive(Debug)]
-pub struct Sockets(Vec<Vec<TcpListener>>);
+pub struct Sockets {
+    rows: Vec<Vec<TcpListener>>,
+    /// The workers' processors, where they have some of their own.
+    processors: Vec<usize>,
+}
 
 impl Sockets {
     /// Binds every listener of the settings, or none.
     pub fn bind(settings: &Settings) -> Result<Self, BindError> {
         let threads = settings.threads.max(1);
-        settings.listeners.iter().map(|listener| bind(listener.bind, threads)).collect::<Result<_, _>>().map(Self)
+        let bound = settings.listeners.iter().map(|listener| bind(listener.bind, threads));
+        let rows = bound.collect::<Result<Vec<_>, _>>()?;
+        let processors = if settings.steering { steered(&rows, threads) } else { Vec::new() };
+        Ok(Self { rows, processors })
     }
 
     /// The addresses that were bound, in the settings' order, with the ports that the kernel chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|row| row.first()?.local_addr().ok()).collect()
+        self.rows.iter().filter_map(|row| row.first()?.local_addr().ok()).collect()
+    }
+}
+
+/// The workers' processors, once their sockets have the connections of these. Without, connections are dealt out by the
+/// kernel's hash, which costs speed only.
+fn steered(rows: &[Vec<TcpListener>], workers: usize) -> Vec<usize> {
+    let Some(processors) = steering::processors(workers) else {
+        tracing::warn!(workers, "no steering: there are fewer processors than workers");
+        return Vec::new();
+    };
+    match rows.iter().try_for_each(|row| steer(row, &processors)) {
+        Ok(()) => processors,
+        Err(error) => {
+            tracing::warn!(%error, "no steering: the kernel refuses it");
+            Vec::new()
+        }
     }
 }
 
@@ -61,8 +85,8 @@ impl Engine {
     /// Starts one worker for each socket of a row. It serves at once.
     pub fn start(shared: &Arc<Shared>, metrics: &Metrics, sockets: Sockets) -> Result<Self, StartError> {
         let (phase, receiver) = watch::channel(Phase::Serve);
-        let workers = sockets.0.first().map_or(0, Vec::len);
-        let mut rows: Vec<_> = sockets.0.into_iter().map(Vec::into_iter).collect();
+        let workers = sockets.rows.first().map_or(0, Vec::len);
+        let mut rows: Vec<_> = sockets.rows.into_iter().map(Vec::into_iter).collect();
         let token = Arc::new(());
         let running = Arc::downgrade(&token);
         let threads = (0..workers)
@@ -70,7 +94,11 @@ impl Engine {
                 let listeners = rows.iter_mut().filter_map(Iterator::next).collect();
                 let (shared, shard, phase) = (Arc::clone(shared), metrics.shard(), receiver.clone());
                 let token = Arc::clone(&token);
+                let processor = sockets.processors.get(number).copied();
                 std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                    if let Some(Err(error)) = processor.map(stay_on) {
+                        tracing::warn!(%error, "a worker cannot be kept on its processor, so steering is slower than none");
+                    }
                     let result = work(number, shared, shard, listeners, phase);
                     drop(token);
                     result

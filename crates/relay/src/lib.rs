@@ -30,6 +30,7 @@ pub mod settings;
 pub mod shared;
 mod sniff;
 pub mod sources;
+mod steering;
 mod stop;
 #[cfg(test)]
 mod testing;

@@ -36,6 +36,8 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// Worker threads, at least one.
     pub threads: usize,
+    /// Whether each worker has a processor of its own, and the connections that this one receives.
+    pub steering: bool,
 }
 
 /// One way in.

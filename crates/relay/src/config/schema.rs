@@ -36,6 +36,7 @@ fn value(key: &str) -> Value {
         "access_log" | "admin" => off(),
         "dns" | "dns.ttl" | "upstream" | "limits" | "timeouts" | "health" | "log" | "shutdown" => mapping(key),
         "policy" | "listeners.name" | "access_log.path" => json!({ "type": ["string", "number"], "minLength": 1 }),
+        "steering" => words(&["off", "cpu"]),
         "refusal_alert" => words(&["access_denied", "unrecognized_name"]),
         "threads" => json!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 256 }] }),
         "listeners.bind" | "admin.bind" | "health.bind" => json!({ "type": "string", "pattern": ":[0-9]+$" }),

@@ -81,7 +81,7 @@ fn every_value_is_taken() {
          limits: { connections: 9, connections_per_client: 8, undecided: 7, hello_handshake: 600, hello_raw: 700 }\n\
          timeouts: { hello: 250ms, connect: 1s, idle: 2s, half_closed: 3s }\nrefusal_alert: unrecognized_name\n\
          access_log: { path: \"-\", format: squid, queue: 5 }\nadmin: off\nhealth: { bind: \"[::]:9181\", allow: [10.0.0.1, \"2001:db8::/32\"] }\n\
-         log: { level: debug, format: json }\nshutdown: { lame_duck: 0s, drain: 1s }\nthreads: 3\n",
+         log: { level: debug, format: json }\nshutdown: { lame_duck: 0s, drain: 1s }\nthreads: 3\nsteering: cpu\n",
     );
     assert_eq!(&*all.listeners[0].name, "pair");
     assert_eq!(all.listeners[0].destination, Destination::None { port: 8443 });
@@ -98,6 +98,7 @@ fn every_value_is_taken() {
     assert!(all.admin.is_none() && all.log.json && all.log.level == tracing::Level::DEBUG);
     let health = all.health.unwrap();
     assert!(health.admits("10.0.0.1".parse().unwrap()) && !health.admits("10.0.0.2".parse().unwrap()));
+    assert!(all.steering && !settings(LEAST).steering);
     assert_eq!((all.threads, all.shutdown.lame_duck), (3, Duration::ZERO));
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn settings(path: Option<PathBuf>, format: AccessFormat, queue: usize
         log: Log { level: tracing::Level::INFO, json: false },
         shutdown: Shutdown { lame_duck: second, drain: second },
         threads: 1,
+        steering: false,
     }
 }
 
