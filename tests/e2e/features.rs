@@ -79,10 +79,11 @@ fn carries_bulk(lab: &Lab, server: &Server, options: &Options) -> Result<Value> 
 fn a_gate_that_lacks_nothing_says_so() -> Result<()> {
     let lab = Lab::new("features")?;
     let server = Server::start(&lab)?;
-    let mut options = peer::options("upstream: { source_addresses: [10.88.0.1] }");
+    let mut options = peer::options("upstream: { source_addresses: [10.88.0.1] }\nthreads: 1\nsteering: cpu");
     options.user = 31_417;
     let shown = carries_bulk(&lab, &server, &options)?;
-    ensure!(shown == json!({ "splice": true, "pipe_bytes": 1 << 20, "bind_address_no_port": true }), "{shown}");
+    let all = json!({ "splice": true, "pipe_bytes": 1 << 20, "bind_address_no_port": true, "steering": true });
+    ensure!(shown == all, "{shown}");
     Ok(())
 }
 
@@ -103,7 +104,7 @@ fn a_user_whose_pipes_are_used_up_relays_through_small_ones() -> Result<()> {
     let shown = carries_bulk(&lab, &server, &options)?;
     let bytes = shown["pipe_bytes"].as_u64().unwrap_or_default();
     ensure!(shown["splice"] == true && (4096..=8192).contains(&bytes), "{shown}");
-    ensure!(shown["bind_address_no_port"].is_null(), "{shown}");
+    ensure!(shown["bind_address_no_port"].is_null() && shown["steering"].is_null(), "{shown}");
     Ok(())
 }
 

@@ -85,6 +85,9 @@ impl Engine {
     /// Starts one worker for each socket of a row. It serves at once.
     pub fn start(shared: &Arc<Shared>, metrics: &Metrics, sockets: Sockets) -> Result<Self, StartError> {
         let (phase, receiver) = watch::channel(Phase::Serve);
+        if !sockets.processors.is_empty() {
+            shared.features.steered();
+        }
         let workers = sockets.rows.first().map_or(0, Vec::len);
         let mut rows: Vec<_> = sockets.rows.into_iter().map(Vec::into_iter).collect();
         let token = Arc::new(());

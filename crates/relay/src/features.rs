@@ -8,12 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 pub struct Features {
     splice: AtomicBool,
     pipe_bytes: AtomicUsize,
+    steering: AtomicBool,
 }
 
 impl Default for Features {
     /// As if nothing had been tried yet.
     fn default() -> Self {
-        Self { splice: AtomicBool::new(true), pipe_bytes: AtomicUsize::new(usize::MAX) }
+        Self {
+            splice: AtomicBool::new(true),
+            pipe_bytes: AtomicUsize::new(usize::MAX),
+            steering: AtomicBool::default(),
+        }
     }
 }
 
@@ -34,6 +39,15 @@ impl Features {
     /// shrink to a page or two when `fs.pipe-user-pages-soft` is used up.
     pub fn pipe_bytes(&self) -> usize {
         self.pipe_bytes.load(Relaxed)
+    }
+
+    /// Whether each worker has the connections that its own processor receives (`SO_INCOMING_CPU`).
+    pub fn steering(&self) -> bool {
+        self.steering.load(Relaxed)
+    }
+
+    pub(crate) fn steered(&self) {
+        self.steering.store(true, Relaxed);
     }
 
     pub(crate) fn splice_refused(&self) {

@@ -84,15 +84,9 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// What a relayed socket has from its first byte on, whichever side it is on.
-///
-/// Small messages go out at once. An acknowledgement waits, for a moment, for bytes that go the same way: the one of an
-/// upstream's SYN travels with the hello, the one of the hello with the answer, which is a packet less each.
+/// What a relayed socket has from its first byte on, whichever side it is on: small messages go out at once.
 pub(crate) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    // Not every kernel has it, and its absence costs packets only.
-    let _ = socket.set_tcp_quickack(false);
-    Ok(())
+    socket.set_tcp_nodelay(true)
 }
 
 /// A network load balancer forgets a flow after 350 s without a packet; keepalive every two minutes at most keeps

@@ -104,6 +104,8 @@ pub(super) struct Features {
     pub(super) pipe_bytes: usize,
     /// `None` where there is nothing to bind.
     pub(super) bind_address_no_port: Option<bool>,
+    /// `None` where the configuration does not ask for it.
+    pub(super) steering: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -165,6 +167,7 @@ impl Status {
                 splice: shared.features.splice(),
                 pipe_bytes: shared.features.pipe_bytes(),
                 bind_address_no_port: shared.sources.late_ports(),
+                steering: settings.steering.then(|| shared.features.steering()),
             },
             access_log: AccessLog { lost: shared.log.lost() },
             recent: recent(node),
