@@ -19,5 +19,6 @@ mod relaying;
 mod reloading;
 mod resolving;
 mod revoking;
+mod smuggling;
 mod squid;
 mod syscalls;

@@ -8,6 +8,97 @@ pub fn hello(data: &[u8]) {
     byte_by_byte(data, &Limits { handshake: 300, raw: 400 });
 }
 
+/// Any first bytes of a connection that must begin with a PROXY header.
+pub fn proxy(data: &[u8]) {
+    use crate::proxy::{About, MAX_HEADER, Progress, inspect};
+
+    let together = inspect(data);
+    for end in 0..=data.len() {
+        let received = data.get(..end).unwrap_or_default();
+        let answer = inspect(received);
+        match &answer {
+            Ok(Progress::Need { at_least }) => {
+                assert!(*at_least > end && *at_least <= MAX_HEADER, "waits for {at_least} and has {end}");
+                continue;
+            }
+            Ok(Progress::Done(header)) => {
+                assert_eq!(header.len, end, "the header was whole before its last byte, or a byte behind it");
+                assert!(header.about != About::Sender || header.vpce.is_none());
+                let fit = |id: &str| id.bytes().all(|b| b == b'-' || b.is_ascii_alphanumeric());
+                assert!(header.vpce.as_deref().is_none_or(fit), "an id that is not fit for a log");
+            }
+            Err(refusal) => assert!(refusal.label().starts_with("proxy_header_") && !refusal.detail().is_empty()),
+        }
+        assert_eq!(answer, together, "bytes that follow change the answer");
+        return;
+    }
+    assert!(matches!(together, Ok(Progress::Need { .. })), "one at a time, the bytes are not enough");
+}
+
+/// Any first bytes of a connection that must begin with a request, to either kind of listener.
+pub fn http(data: &[u8]) {
+    use crate::http::{Asks, Inspector, MAX_HEAD, Progress, Role};
+
+    for role in [Role::Server, Role::Proxy] {
+        let together = Inspector::new(role).inspect(data);
+        let mut inspector = Inspector::new(role);
+        let last = (0..=data.len()).find_map(|end| {
+            let answer = inspector.inspect(data.get(..end).unwrap_or_default());
+            if let Ok(Progress::Need { at_least }) = answer {
+                assert!(at_least > end && end <= MAX_HEAD, "waits for {at_least} and has {end}");
+                return None;
+            }
+            if let Ok(Progress::Done(request)) = &answer {
+                assert_eq!(request.head_len, end, "the head was whole before its last byte, or a byte behind it");
+            }
+            assert_eq!(answer, inspector.inspect(data), "a look after the last changes the answer");
+            Some(answer)
+        });
+        assert_eq!(last.is_none(), matches!(together, Ok(Progress::Need { .. })), "one at a time, another answer");
+        let Some(answer) = last else { continue };
+        assert_eq!(answer, together, "bytes that follow change the answer");
+        let Ok(Progress::Done(request)) = answer else { continue };
+        // What goes on says the same to the next reader, and changes no more.
+        if let Asks::Forward { head, body } = &request.asks {
+            let again = Inspector::new(Role::Server).inspect(head);
+            let same = matches!(&again, Ok(Progress::Done(again)) if again.host == request.host
+                && again.head_len == head.len() && again.asks == Asks::Forward { head: head.clone(), body: *body });
+            assert!(same, "forwards {}, and reads it as {again:?}", head.escape_ascii());
+        }
+    }
+}
+
+/// What stands behind a hello, each direction's next piece told by a byte: its top bit the server's, the rest its length.
+pub fn retry(data: &[u8]) {
+    use crate::tls::retry::{MAX_EARLY, Watch};
+
+    let Ok(name) = sekisho_name::Name::parse("a.example") else { return };
+    let mut watch = Watch::new(name, Limits::default());
+    let mut held = Vec::new();
+    let mut passed = 0;
+    let mut rest = data;
+    while let Some((&piece, next)) = rest.split_first() {
+        let (bytes, next) = next.split_at(usize::from(piece & 0x7f).min(next.len()));
+        rest = next;
+        if piece & 0x80 == 0 {
+            held.extend_from_slice(bytes);
+        } else {
+            watch.server(bytes);
+        }
+        let Ok(pass) = watch.client(&held) else { return };
+        assert!(pass <= held.len());
+        let again = watch.client(held.get(pass..).unwrap_or_default());
+        assert!(watch.is_settled() || again == Ok(0), "more passes though nothing has come");
+        held.drain(..pass);
+        passed += pass;
+        if watch.is_settled() {
+            assert!(held.is_empty());
+            return;
+        }
+        assert!(passed <= MAX_EARLY);
+    }
+}
+
 /// Gives the bytes one at a time to one inspector and together to another.
 fn byte_by_byte(data: &[u8], limits: &Limits) {
     let together = inspect(data, limits);

@@ -23,9 +23,12 @@
 
 mod cursor;
 mod hello;
+mod ja4;
 mod records;
 mod refusal;
+pub mod retry;
 
+pub use ja4::ja4;
 pub use refusal::{Cap, Fault, Obsolete, Refusal};
 use sekisho_name::Name;
 

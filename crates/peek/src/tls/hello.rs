@@ -180,6 +180,6 @@ fn printable(protocol: &[u8]) -> Box<str> {
 }
 
 /// Whether a code point is one of the reserved GREASE values (RFC 8701 §2).
-const fn is_grease(value: u16) -> bool {
+pub(super) const fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }

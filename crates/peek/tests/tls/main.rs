@@ -11,6 +11,8 @@ mod craft;
 mod differential;
 mod fragments;
 mod fuzz;
+mod ja4;
 mod limits;
 mod mutations;
 mod refused;
+mod retry;

@@ -30,6 +30,7 @@ pub(super) const FOR_TESTS: &[Program] = &[
     ("ip6tables", "iptables"),
     ("openssl", "openssl"),
     ("haproxy", "haproxy"),
+    ("nginx", "nginx"),
     ("promtool", "prometheus"),
     ("logrotate", "logrotate"),
     ("patch", "patch"),
