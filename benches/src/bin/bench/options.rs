@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// Another HAProxy beside Debian's, in a row of its own
     #[arg(long, value_name = "PATH")]
     pub(crate) haproxy: Option<PathBuf>,
-    /// Where results go [default: `benches/results/<date>-<machine>`, or below target/bench unless it is a whole run]
+    /// Where results go (else `benches/results/<date>-<machine>`, or below target/bench unless it is a whole run)
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Go on with a run that was interrupted: cells that are in this directory are not measured again
