@@ -59,12 +59,16 @@ fn count(work: impl Fn()) -> (usize, isize) {
     // What the writer of the log and the tick free: before the count as behind it, or what was under way then would count.
     let settle = || std::thread::sleep(Duration::from_secs(2));
     settle();
-    let region = Region::new(ALLOCATOR);
-    (0..COUNT).for_each(|_| work());
-    settle();
-    let change = region.change();
-    let kept = change.bytes_allocated.cast_signed() - change.bytes_deallocated.cast_signed();
-    (change.allocations / COUNT, kept / COUNT.cast_signed())
+    // A buffer of the process that grows once is nobody's; what a connection keeps is kept in every round.
+    let rounds = (0..3).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        (0..COUNT).for_each(|_| work());
+        settle();
+        let change = region.change();
+        let kept = change.bytes_allocated.cast_signed() - change.bytes_deallocated.cast_signed();
+        (change.allocations / COUNT, kept / COUNT.cast_signed())
+    });
+    rounds.reduce(|one, other| (one.0.max(other.0), one.1.min(other.1))).unwrap()
 }
 
 #[test]
