@@ -46,7 +46,7 @@ fn made(bencher: Bencher<'_, '_>) {
 
 fn line(bencher: Bencher<'_, '_>, format: AccessFormat) {
     let Some(mut outcome) = served() else { return };
-    let mut lines = Lines::new(vec![Arc::from("tls")]);
+    let mut lines = Lines::new(vec![(Arc::from("tls"), "tls")]);
     let mut out = Vec::with_capacity(1 << 20);
     bencher.bench_local(|| {
         if out.len() > 1 << 19 {

@@ -22,3 +22,4 @@ mod revoking;
 mod smuggling;
 mod squid;
 mod syscalls;
+mod ways;

@@ -270,19 +270,42 @@ pub(crate) fn reset(stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// A ClientHello for `host`: a true one, as short as they come.
+/// A ClientHello for `host`: a true one, as short as they come. It offers no TLS 1.3, so no second hello can follow, and
+/// what stands behind it need be no TLS.
 pub(crate) fn hello(host: &str) -> Vec<u8> {
-    fn vector(length_bytes: usize, body: &[u8]) -> Vec<u8> {
-        let length = (body.len() as u64).to_be_bytes();
-        [&length[8 - length_bytes..], body].concat()
-    }
+    hello_of(host, 3)
+}
+
+/// The same with TLS 1.3: a second hello may follow.
+pub(crate) fn hello13(host: &str) -> Vec<u8> {
+    hello_of(host, 4)
+}
+
+fn hello_of(host: &str, minor: u8) -> Vec<u8> {
     let name = [&[0][..], &vector(2, host.as_bytes())].concat();
     let sni = [&[0, 0][..], &vector(2, &vector(2, &name))].concat();
-    let versions = [0, 43, 0, 3, 2, 3, 4];
+    let versions = [0, 43, 0, 3, 2, 3, minor];
     let body =
         [&[3, 3][..], &[7; 32], &[0], &vector(2, &[0x13, 1]), &[1, 0], &vector(2, &[&sni[..], &versions].concat())];
-    let message = [&[1][..], &vector(3, &body.concat())].concat();
+    handshake(1, &body.concat())
+}
+
+/// A server's HelloRetryRequest: the random is SHA-256 of that word (RFC 8446 §4.1.3).
+pub(crate) fn hello_retry() -> Vec<u8> {
+    let random = Sha256::digest(b"HelloRetryRequest");
+    let extensions = [0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, 24];
+    handshake(2, &[&[3, 3][..], &random, &[0, 0x13, 1, 0], &vector(2, &extensions)].concat())
+}
+
+/// A message in one record.
+fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
+    let message = [&[kind][..], &vector(3, body)].concat();
     [&[0x16, 3, 1][..], &vector(2, &message)].concat()
+}
+
+fn vector(length_bytes: usize, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u64).to_be_bytes();
+    [&length[8 - length_bytes..], body].concat()
 }
 
 /// Dials `to`, says hello for `host`, and gives the server its task.

@@ -84,6 +84,7 @@ struct Raw<'a> {
     port: Option<u16>,
     #[serde(borrow)]
     protocol: Option<Text<'a>>,
+    method: Option<Text<'a>>,
     #[serde(borrow)]
     verdict: Option<Text<'a>>,
     #[serde(borrow)]
@@ -110,8 +111,10 @@ impl<'a> Record<'a> {
             _ => Event::Other,
         };
         // What came by CONNECT counts as TLS, as in rules.
-        let protocol = match raw.protocol.as_deref() {
-            Some("http") => Protocol::Http,
+        // A proxy's client asks for TLS by CONNECT, and by any other method for plain HTTP.
+        let protocol = match (raw.protocol.as_deref(), raw.method.as_deref()) {
+            (Some("http"), _) => Protocol::Http,
+            (Some("connect"), Some(method)) if method != "CONNECT" => Protocol::Http,
             _ => Protocol::Tls,
         };
         let verdict = match raw.verdict.as_deref() {
@@ -171,6 +174,10 @@ mod tests {
         let line = at(r#","protocol":"http""#);
         let record = Record::parse(line.as_bytes()).unwrap();
         assert_eq!((record.port, record.protocol), (80, Protocol::Http));
+        let tunnel = at(r#","protocol":"connect","method":"CONNECT""#);
+        assert_eq!(Record::parse(tunnel.as_bytes()).unwrap().protocol, Protocol::Tls);
+        let plain = at(r#","protocol":"connect","method":"GET""#);
+        assert_eq!(Record::parse(plain.as_bytes()).unwrap().protocol, Protocol::Http);
         let line = at(r#","verdict":"pondered","news":[[[{}]]]"#);
         assert_eq!(Record::parse(line.as_bytes()).unwrap().verdict, None);
     }

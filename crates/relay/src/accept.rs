@@ -12,11 +12,9 @@ use tokio::task::spawn_local;
 
 use crate::connection::serve;
 use crate::destination::plain;
-use crate::limits::Full;
 use crate::outcome::{ClosedBy, Outcome};
-use crate::reason::Reason;
 use crate::shared::Phase;
-use crate::stop::Stop;
+use crate::stop::over;
 use crate::transfer::reset_on_close;
 use crate::worker::Worker;
 
@@ -70,21 +68,15 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: u16, socket: TcpListene
 fn take(worker: &Rc<Worker>, listener: u16, stream: TcpStream, client: std::net::SocketAddr) {
     let client = plain(client);
     let outcome = Outcome::new(worker.number(), listener, client);
-    match worker.shared.caps.admit(client.ip()) {
+    let caps = &worker.shared.caps;
+    // Behind a balancer the client is known only once the balancer has told.
+    let told = worker.listener(listener).is_some_and(|listener| listener.proxy_protocol.is_some());
+    match if told { caps.admit_somebody() } else { caps.admit(client.ip()) } {
         Ok((place, undecided)) => drop(spawn_local(serve(worker.enrol(outcome, Some(place)), stream, undecided))),
         Err(full) => {
             worker.enrol(outcome, None).refuse(&over(full), ClosedBy::Gate);
             reset_on_close(&stream);
         }
-    }
-}
-
-/// A cap that was met. The client is reset at once: left in the backlog it would hang, and leave no trace.
-fn over(full: Full) -> Stop {
-    match full {
-        Full::Connections => Stop::new(Reason::OverConnectionLimit, "connections of the process"),
-        Full::Undecided => Stop::new(Reason::OverConnectionLimit, "undecided connections of the process"),
-        Full::Client => Stop::new(Reason::OverClientLimit, "connections of this client"),
     }
 }
 

@@ -59,6 +59,23 @@ impl From<Micros> for Duration {
     }
 }
 
+/// Whole microseconds, as many as a connection may ever last, in 8 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LongMicros(u64);
+
+impl From<Duration> for LongMicros {
+    /// Longer ones become the longest, which is half a million years.
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<LongMicros> for Duration {
+    fn from(micros: LongMicros) -> Self {
+        Self::from_micros(micros.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +96,8 @@ mod tests {
         let again = |nanos| Duration::from(Micros::from(Duration::from_nanos(nanos))).as_micros();
         assert_eq!([0, 999, 1000, 2_113_999].map(again), [0, 0, 1, 2113]);
         assert_eq!(again(u64::MAX), u128::from(u32::MAX - 1));
+        let long = |duration: Duration| Duration::from(LongMicros::from(duration));
+        assert_eq!(long(Duration::from_nanos(7_200_000_000_001_999)), Duration::from_micros(7_200_000_000_001));
+        assert_eq!(long(Duration::MAX), Duration::from_micros(u64::MAX));
     }
 }

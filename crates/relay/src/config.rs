@@ -23,6 +23,7 @@ pub use schema::schema;
 pub const KEYS: &[(&str, &[&str])] = &[
     ("", TOP),
     ("listeners", listeners::KEYS),
+    ("listeners.proxy_protocol", listeners::PROXY_PROTOCOL),
     ("dns", sections::DNS),
     ("dns.ttl", sections::TTL),
     ("upstream", sections::UPSTREAM),

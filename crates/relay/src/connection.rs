@@ -5,20 +5,24 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use sekisho_peek::tls::Refusal;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
+use crate::arrive::{Arrived, arrive};
+use crate::ask::{Asked, Course, ask, begin};
 use crate::decide::decide;
-use crate::destination;
 use crate::dial::dial;
+use crate::exchange::exchange;
+use crate::http::{self, Manner};
 use crate::limits::Undecided;
 use crate::live::Live;
 use crate::lookup::lookup;
-use crate::reason::{Alert, Answer, Reason};
-use crate::settings::Destination;
-use crate::sniff::{Sniffed, Unread, sniff};
-use crate::stop::Stop;
+use crate::outcome::ClosedBy;
+use crate::reader::{Awaited, Reader};
+use crate::reason::{Answer, Reason};
+use crate::second_hello::{Settled, Unsettled, settle};
+use crate::settings::Protocol;
+use crate::stop::{Stop, over};
 use crate::transfer::{Step, Transfer, reset_on_close, say_goodbye, unless_ordered};
 use crate::worker::{Entry, Worker};
 
@@ -46,7 +50,7 @@ pub(crate) struct Relaying {
 
 /// Serves one accepted connection, from its first byte to its record.
 pub(crate) fn serve(entry: Entry, client: TcpStream, undecided: Undecided) -> Connection {
-    Connection::Opening(Box::pin(begin(entry, client, undecided)))
+    Connection::Opening(Box::pin(serve_requests(entry, client, undecided)))
 }
 
 impl Future for Connection {
@@ -90,84 +94,136 @@ impl Relaying {
     }
 }
 
-/// Opens a connection, or refuses it; then its record is made and its client told.
-async fn begin(entry: Entry, client: TcpStream, undecided: Undecided) -> Option<Relaying> {
-    let live = entry.live();
-    match unless_ordered(live, open(entry.worker(), live, &client, undecided)).await {
-        Ok(Ok((upstream, first))) => {
-            live.relaying();
-            let transfer = Transfer::new(client, upstream, first, live, entry.tools());
-            return Some(Relaying { entry, transfer });
-        }
-        Ok(Err(stop)) => {
-            entry.refuse(&stop, stop.closed_by());
-            match stop.answer {
-                Answer::Alert(alert) => say_goodbye(client, &alert.record(), GOODBYE, entry.tools()).await,
-                Answer::Reset => reset_on_close(&client),
-                Answer::Nothing => {}
+/// Opens a connection, or refuses it; then its record is made and its client told. A proxy's client whose request is
+/// refused may ask again on the same connection: each request has a record of its own.
+async fn serve_requests(mut entry: Entry, client: TcpStream, mut undecided: Undecided) -> Option<Relaying> {
+    let patience = entry.worker().shared.settings.timeouts.hello;
+    let mut reader = Reader::new(patience);
+    let mut arrived = None;
+    loop {
+        let opening = open(&entry, &client, &mut reader, &mut arrived, undecided);
+        let stop = match unless_ordered(entry.live(), opening).await {
+            Ok(Ok((upstream, course))) => return relay(entry, client, upstream, course).await,
+            Ok(Err(stop)) => stop,
+            Err(order) => {
+                reset_on_close(&client);
+                entry.cut(order);
+                return None;
             }
+        };
+        entry.refuse(&stop, stop.closed_by());
+        match stop.answer {
+            Answer::Alert(alert) => say_goodbye(&client, &alert.record(), GOODBYE, entry.tools()).await,
+            Answer::Http(manner) => {
+                // What it sent behind its CONNECT was meant for the tunnel, and would be read as a request.
+                let manner = Manner { keep_alive: manner.keep_alive && reader.bytes().is_empty(), ..manner };
+                let answer = told(&entry, &stop, manner);
+                if manner.keep_alive {
+                    http::say(&client, &answer).await.ok()?;
+                    reader.renew(patience);
+                    (entry, undecided) = again(entry, &client, &mut reader).await?;
+                    continue;
+                }
+                say_goodbye(&client, &answer, GOODBYE, entry.tools()).await;
+            }
+            Answer::Reset => reset_on_close(&client),
+            Answer::Nothing => {}
         }
-        Err(order) => {
-            reset_on_close(&client);
-            entry.cut(order);
+        return None;
+    }
+}
+
+/// Waits for another request after one that was refused and has its record. `None` when none comes.
+async fn again(refused: Entry, client: &TcpStream, reader: &mut Reader) -> Option<(Entry, Undecided)> {
+    let waiting = reader.until(client, refused.tools(), &Awaited::NEXT, |_| Ok(Some(())));
+    unless_ordered(refused.live(), waiting).await.ok()?.ok()?;
+    let entry = refused.succeed();
+    match entry.worker().shared.caps.undecided_again() {
+        Ok(undecided) => Some((entry, undecided)),
+        Err(full) => {
+            entry.refuse(&over(full), ClosedBy::Gate);
+            reset_on_close(client);
+            None
         }
     }
+}
+
+/// From the first byte to an upstream that is reached, and how it goes on there. Whatever the way in, nothing is dialled
+/// before the verdict, and the verdict is on what was asked for alone.
+async fn open(
+    entry: &Entry,
+    client: &TcpStream,
+    reader: &mut Reader,
+    arrived: &mut Option<Arrived>,
+    undecided: Undecided,
+) -> Result<(TcpStream, Course), Stop> {
+    let (worker, live) = (entry.worker(), entry.live());
+    let listener = entry.listener().ok_or(Stop::new(Reason::NotRedirected, "a listener that is gone"))?;
+    let at = match *arrived {
+        Some(at) => at,
+        None => *arrived.insert(arrive(entry, listener, client, reader).await?),
+    };
+    let asked = ask(worker, live, listener, at, client, reader).await;
+    let Asked { host, port, protocol, then, manner } = asked.map_err(|stop| stop.of_probe(at.probe, reader))?;
+    live.outcome.borrow_mut().port = Some(port);
+    let told = |stop: Stop| if listener.protocol == Protocol::Tls { stop } else { stop.told(manner) };
+    let permit = decide(worker, live, &host, port, protocol).map_err(told)?;
+    drop(undecided);
+    let deadline = Instant::now() + worker.shared.settings.timeouts.connect;
+    let addresses = lookup(worker, live, &host, port, &permit, deadline).await.map_err(told)?;
+    let upstream = reach(worker, live, addresses, deadline).await.map_err(told)?;
+    let course = begin(worker, live, &host, then, client, reader).await?;
+    Ok((upstream, course))
+}
+
+/// Goes on with a connection that is open, as far as it is not yet one whose bytes simply go both ways.
+async fn relay(entry: Entry, client: TcpStream, upstream: TcpStream, course: Course) -> Option<Relaying> {
+    let (live, tools) = (entry.live(), entry.tools());
+    live.relaying();
+    let Course { first, watched, rest } = course;
+    if let Some(rest) = rest {
+        let exchange = exchange(&client, &upstream, &first, rest, live, tools);
+        let by = unless_ordered(live, exchange).await.unwrap_or_else(|order| {
+            reset_on_close(&client);
+            reset_on_close(&upstream);
+            order
+        });
+        entry.ended(by);
+        drop(upstream);
+        // The answer's last bytes are on their way, and nobody has read what may stand behind the request.
+        say_goodbye(&client, &[], GOODBYE, tools).await;
+        return None;
+    }
+    let Some((watch, behind)) = watched else {
+        let transfer = Transfer::new(client, upstream, first, Vec::new(), live, tools);
+        return Some(Relaying { entry, transfer });
+    };
+    let settling = settle(&client, &upstream, &first, watch, behind, live, tools);
+    let by = match unless_ordered(live, settling).await {
+        Ok(Ok(Settled { up, down })) => {
+            let transfer = Transfer::new(client, upstream, up, down, live, tools);
+            return Some(Relaying { entry, transfer });
+        }
+        Ok(Err(Unsettled::Changed(detail))) => {
+            live.refused_late(Reason::SniChanged, detail);
+            ClosedBy::Gate
+        }
+        Ok(Err(Unsettled::Broken(by))) | Err(by) => by,
+    };
+    reset_on_close(&client);
+    reset_on_close(&upstream);
+    entry.ended(by);
     None
 }
 
-/// From the first byte to a connected upstream. Nothing is dialled before the verdict.
-/// Answers the upstream, and what goes to it first.
-async fn open(
-    worker: &Worker,
-    live: &Live,
-    client: &TcpStream,
-    undecided: Undecided,
-) -> Result<(TcpStream, Vec<u8>), Stop> {
-    let port = arrive(worker, live, client)?;
-    let Sniffed { hello, bytes } = hear(worker, live, client).await?;
-    let permit = decide(worker, live, &hello.name, port)?;
-    drop(undecided);
-    let deadline = Instant::now() + worker.shared.settings.timeouts.connect;
-    let addresses = lookup(worker, live, &hello.name, port, &permit, deadline).await?;
-    let upstream = reach(worker, live, addresses, deadline).await?;
-    Ok((upstream, bytes))
-}
-
-/// Where the client wanted to go: the port that will be dialled. Its address is only ever recorded.
-fn arrive(worker: &Worker, live: &Live, client: &TcpStream) -> Result<u16, Stop> {
-    let mut outcome = live.outcome.borrow_mut();
-    let direct = Stop::new(Reason::NotRedirected, "the client dialled the gate itself");
-    let listener = worker.listener(outcome.listener).ok_or(direct)?;
-    let port = match listener.destination {
-        Destination::None { port } => port,
-        Destination::Redirect => {
-            let original = destination::original(client, outcome.client.ip(), listener.bind).ok().flatten();
-            outcome.original_dst = original.map(Into::into);
-            original.ok_or(direct)?.port()
-        }
+/// The answer to an HTTP client that is not served.
+fn told(entry: &Entry, stop: &Stop, manner: Manner) -> Vec<u8> {
+    let methods = match entry.listener().map(|listener| &listener.protocol) {
+        None | Some(Protocol::Tls) => &[][..],
+        Some(Protocol::Http(methods) | Protocol::Connect { methods, .. }) => methods,
     };
-    outcome.port = Some(port);
-    Ok(port)
-}
-
-/// Waits for the whole hello, until its deadline.
-async fn hear(worker: &Worker, live: &Live, client: &TcpStream) -> Result<Sniffed, Stop> {
-    let begun = Instant::now();
-    let deadline = begun + worker.shared.settings.timeouts.hello;
-    let heard = timeout_at(deadline.into(), sniff(client, &worker.hello_limits, &worker.tools)).await;
-    let sniffed = match heard {
-        Ok(Ok(sniffed)) => sniffed,
-        Ok(Err(Unread::Refused(refusal))) => return Err(refused_hello(refusal)),
-        Ok(Err(Unread::Closed)) => return Err(Stop::new(Reason::ClientClosed, "closed before its hello was whole")),
-        Ok(Err(Unread::Broken)) => return Err(Stop::new(Reason::ClientClosed, "reset before its hello was whole")),
-        Err(_) => return Err(Stop::new(Reason::HelloTimeout, "no whole hello by the deadline")),
-    };
-    let mut outcome = live.outcome.borrow_mut();
-    let hello = &sniffed.hello;
-    outcome.hello = Some(begun.elapsed().into());
-    outcome.host = Some(hello.name.clone());
-    outcome.offered = Some(worker.offers.share(hello));
-    Ok(sniffed)
+    let outcome = entry.live().outcome.borrow();
+    http::refusal(stop.reason, stop.detail, outcome.host.as_ref(), methods, manner)
 }
 
 /// Dials, until the deadline that resolving began.
@@ -196,22 +252,6 @@ async fn reach(
             Err(Stop::new(Reason::ConnectTimeout, "no address answered in time"))
         }
     }
-}
-
-/// A hello that peek refused, in this crate's words.
-fn refused_hello(refusal: Refusal) -> Stop {
-    let reason = match refusal {
-        Refusal::NoSni => Reason::NoSni,
-        Refusal::DuplicateExtension(..) => Reason::DuplicateExtension,
-        Refusal::MultipleNames => Reason::MultipleNames,
-        Refusal::Malformed(..) => Reason::Malformed,
-        Refusal::InvalidName(..) => Reason::InvalidName,
-        Refusal::HelloTooLarge(..) => Reason::HelloTooLarge,
-        Refusal::ObsoleteProtocol(..) => Reason::ObsoleteProtocol,
-        Refusal::NotTls => Reason::NotTls,
-    };
-    let answer = refusal.alert().map_or(Answer::Reset, |alert| Answer::Alert(Alert(alert)));
-    Stop { reason, detail: Some(refusal.detail()), answer }
 }
 
 #[cfg(test)]

@@ -36,11 +36,18 @@ impl Permit {
 }
 
 /// Asks the policy about `name` at `port`, and notes its word in the record.
-pub(crate) fn decide(worker: &Worker, live: &Live, name: &Name, port: u16) -> Result<Permit, Stop> {
+pub(crate) fn decide(
+    worker: &Worker,
+    live: &Live,
+    name: &Name,
+    port: u16,
+    protocol: Protocol,
+) -> Result<Permit, Stop> {
     let active = worker.shared.policy.current();
     live.decided_under(active.generation);
     let mut outcome = live.outcome.borrow_mut();
-    let word = ask(&active, name, outcome.client.ip(), port, unix_now());
+    outcome.protocol = protocol;
+    let word = ask(&active, name, outcome.client.ip(), port, protocol, unix_now());
     outcome.verdict = word.verdict;
     outcome.reason = word.reason;
     outcome.rule = word.rule_name(&active);
@@ -72,8 +79,8 @@ impl Word {
 }
 
 /// Asks a policy.
-pub(crate) fn ask(active: &Active, name: &Name, client: IpAddr, port: u16, now: i64) -> Word {
-    let request = Request { name, client, port, protocol: Protocol::Tls, now };
+pub(crate) fn ask(active: &Active, name: &Name, client: IpAddr, port: u16, protocol: Protocol, now: i64) -> Word {
+    let request = Request { name, client, port, protocol, now };
     let (verdict, rule, reason) = match active.policy.decide(&request) {
         Decision::Allow { rule } => (Verdict::Allowed, Some(rule), None),
         Decision::Audit { rule, reason } => (Verdict::Audited, rule, Some(in_our_words(reason))),

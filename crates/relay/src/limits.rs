@@ -31,7 +31,8 @@ type Clients = HashTable<(IpAddr, usize)>;
 #[derive(Debug)]
 pub(crate) struct Place {
     caps: Arc<Caps>,
-    client: IpAddr,
+    /// Whose it is, once that is known.
+    client: Option<IpAddr>,
 }
 
 /// One undecided connection's place; dropped when its verdict falls.
@@ -80,19 +81,24 @@ impl Caps {
 
     /// Takes a place for a connection of `client`.
     pub(crate) fn admit(self: &Arc<Self>, client: IpAddr) -> Result<(Place, Undecided), Full> {
+        let (mut place, undecided) = self.admit_somebody()?;
+        place.claim(client)?;
+        Ok((place, undecided))
+    }
+
+    /// Takes a place for a connection of which it is not known yet whose it is: [`Place::claim`] follows.
+    pub(crate) fn admit_somebody(self: &Arc<Self>) -> Result<(Place, Undecided), Full> {
         if !take(&self.connections, self.limits.connections) {
             return Err(Full::Connections);
         }
-        if !take(&self.undecided, self.limits.undecided) {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full::Undecided);
-        }
-        let undecided = Undecided { caps: Arc::clone(self) };
-        if !self.admit_client(client) {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full::Client);
-        }
-        Ok((Place { caps: Arc::clone(self), client }, undecided))
+        let place = Place { caps: Arc::clone(self), client: None };
+        Ok((place, self.undecided_again()?))
+    }
+
+    /// One more connection waits for its verdict, which has a place already.
+    pub(crate) fn undecided_again(self: &Arc<Self>) -> Result<Undecided, Full> {
+        let taken = take(&self.undecided, self.limits.undecided);
+        taken.then(|| Undecided { caps: Arc::clone(self) }).ok_or(Full::Undecided)
     }
 
     /// Counts one more connection of `client` unless that would pass its cap.
@@ -142,9 +148,23 @@ fn take(count: &AtomicUsize, limit: usize) -> bool {
     count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1)).is_ok()
 }
 
+impl Place {
+    /// Counts the connection as one of `client`'s.
+    pub(crate) fn claim(&mut self, client: IpAddr) -> Result<(), Full> {
+        debug_assert!(self.client.is_none(), "a connection has one client");
+        if !self.caps.admit_client(client) {
+            return Err(Full::Client);
+        }
+        self.client = Some(client);
+        Ok(())
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.caps.dismiss_client(self.client);
+        if let Some(client) = self.client {
+            self.caps.dismiss_client(client);
+        }
         self.caps.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -6,7 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
 
-use crate::outcome::{ClosedBy, Outcome};
+use crate::outcome::{ClosedBy, Outcome, Verdict};
+use crate::reason::Reason;
 
 /// A direction, seen from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +114,14 @@ impl Live {
         if let State::Relaying { seconds } = self.state.get() {
             self.state.set(State::HalfClosed { seconds });
         }
+    }
+
+    /// It was let through, and then said what must not pass.
+    pub(crate) fn refused_late(&self, reason: Reason, detail: &'static str) {
+        let mut outcome = self.outcome.borrow_mut();
+        outcome.verdict = Verdict::of(reason);
+        outcome.reason = Some(reason);
+        outcome.detail = Some(detail);
     }
 
     /// Remembers who ended it; only the first counts.

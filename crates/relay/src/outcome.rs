@@ -4,11 +4,12 @@ mod offered;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sekisho_name::Name;
+use sekisho_policy::Protocol;
 
-use crate::compact::{Addr, Micros};
+use crate::compact::{Addr, LongMicros, Micros};
 use crate::reason::Reason;
 
 pub use offered::Offered;
@@ -40,7 +41,8 @@ impl Verdict {
             | Reason::ConnectTimeout
             | Reason::PortsExhausted
             | Reason::DescriptorsExhausted
-            | Reason::ClientClosed => Self::Failed,
+            | Reason::ClientClosed
+            | Reason::Probe => Self::Failed,
             Reason::NoRule
             | Reason::DeniedByRule
             | Reason::RuleExpired
@@ -57,7 +59,15 @@ impl Verdict {
             | Reason::HelloTimeout
             | Reason::OverConnectionLimit
             | Reason::OverClientLimit
-            | Reason::NotRedirected => Self::Refused,
+            | Reason::NotRedirected
+            | Reason::SniChanged
+            | Reason::SniMismatch
+            | Reason::ProxyHeaderMissing
+            | Reason::ProxyHeaderMalformed
+            | Reason::ProxyHeaderUntrusted
+            | Reason::BadRequest
+            | Reason::MethodNotAllowed
+            | Reason::TargetNotAllowed => Self::Refused,
         }
     }
 
@@ -130,6 +140,8 @@ pub struct Outcome {
     pub host: Option<Name>,
     /// The port that is dialled.
     pub port: Option<u16>,
+    /// What the rules call the way in which it was asked.
+    pub protocol: Protocol,
     /// The gate's word.
     pub verdict: Verdict,
     /// The rule that decided, by name.
@@ -145,7 +157,7 @@ pub struct Outcome {
     /// Bytes relayed from upstream to client.
     pub bytes_down: u64,
     /// From accept to end.
-    pub duration: Duration,
+    pub duration: LongMicros,
     /// From accept until the hello was whole.
     pub hello: Option<Micros>,
     /// Spent resolving.
@@ -156,6 +168,17 @@ pub struct Outcome {
     pub closed_by: Option<ClosedBy>,
     /// What the hello said besides the name. Clients of one kind share it.
     pub offered: Option<Arc<Offered>>,
+    /// What few connections have.
+    pub more: Option<Box<More>>,
+}
+
+/// What few connections have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct More {
+    /// The HTTP method that was asked for; `CONNECT` where a tunnel was.
+    pub method: Option<Box<str>>,
+    /// The VPC endpoint that a balancer says the client came through.
+    pub vpce: Option<Box<str>>,
 }
 
 impl Outcome {
@@ -169,6 +192,7 @@ impl Outcome {
             original_dst: None,
             host: None,
             port: None,
+            protocol: Protocol::Tls,
             verdict: Verdict::Failed,
             rule: None,
             reason: None,
@@ -176,13 +200,27 @@ impl Outcome {
             upstream: None,
             bytes_up: 0,
             bytes_down: 0,
-            duration: Duration::ZERO,
+            duration: LongMicros::default(),
             hello: None,
             dns: None,
             connect: None,
             closed_by: None,
             offered: None,
+            more: None,
         }
+    }
+
+    /// The record of another request on the same connection.
+    pub(crate) fn successor(&self, conn: u64) -> Self {
+        let vpce = self.more.as_ref().and_then(|more| more.vpce.clone());
+        let more = vpce.map(|vpce| Box::new(More { method: None, vpce: Some(vpce) }));
+        let client = self.client.socket();
+        Self { original_dst: self.original_dst.clone(), more, ..Self::new(conn, self.listener, client) }
+    }
+
+    /// What few connections have, to be filled in.
+    pub(crate) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
 
     /// The client's address alone.

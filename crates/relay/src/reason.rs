@@ -1,5 +1,7 @@
 //! Why a connection did not get what it asked for: one label each, the same in the log, the metrics and the docs.
 
+use crate::http::Manner;
+
 /// A TLS alert's description byte (RFC 8446 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alert(pub u8);
@@ -97,6 +99,24 @@ reasons! {
     DescriptorsExhausted = "descriptors_exhausted",
     /// The client left before its hello was whole.
     ClientClosed = "client_closed",
+    /// Somebody opened a connection and closed it without a word, or a balancer spoke for itself: a health check.
+    Probe = "probe",
+    /// A second hello, which the server had asked for, names another host or none.
+    SniChanged = "sni_changed",
+    /// The hello inside a tunnel names another host than the CONNECT did.
+    SniMismatch = "sni_mismatch",
+    /// A connection that must begin with a PROXY header does not.
+    ProxyHeaderMissing = "proxy_header_missing",
+    /// A PROXY header has no single reading.
+    ProxyHeaderMalformed = "proxy_header_malformed",
+    /// The sender is none of those that may speak for others.
+    ProxyHeaderUntrusted = "proxy_header_untrusted",
+    /// An HTTP request is malformed or has two readings.
+    BadRequest = "bad_request",
+    /// The listener does not serve the request's method.
+    MethodNotAllowed = "method_not_allowed",
+    /// A CONNECT names an address instead of a host, or a port that the listener does not serve.
+    TargetNotAllowed = "target_not_allowed",
 }
 
 /// What a client that is not served gets.
@@ -104,6 +124,8 @@ reasons! {
 pub enum Answer {
     /// A TLS alert, then the end of data.
     Alert(Alert),
+    /// An HTTP response with the status of the reason.
+    Http(Manner),
     /// A reset.
     Reset,
     /// Nothing: it has gone.
@@ -115,9 +137,17 @@ impl Reason {
     /// the alert of its fault, and what the policy refuses gets the one that `refusal_alert` names.
     pub const fn answer(self) -> Answer {
         match self {
-            Self::NoRule | Self::DeniedByRule | Self::RuleExpired | Self::AuditRule | Self::ForbiddenAddress => {
-                Answer::Alert(Alert::ACCESS_DENIED)
-            }
+            Self::NoRule
+            | Self::DeniedByRule
+            | Self::RuleExpired
+            | Self::AuditRule
+            | Self::ForbiddenAddress
+            | Self::SniMismatch => Answer::Alert(Alert::ACCESS_DENIED),
+            Self::BadRequest | Self::MethodNotAllowed | Self::TargetNotAllowed => Answer::Http(Manner {
+                keep_alive: false,
+                head: false,
+                proxied: false,
+            }),
             Self::NoSni => Answer::Alert(Alert::MISSING_EXTENSION),
             Self::NameNotFound => Answer::Alert(Alert::UNRECOGNIZED_NAME),
             Self::DnsFailed
@@ -134,8 +164,12 @@ impl Reason {
             | Self::HelloTimeout
             | Self::OverConnectionLimit
             | Self::OverClientLimit
-            | Self::NotRedirected => Answer::Reset,
-            Self::ClientClosed => Answer::Nothing,
+            | Self::NotRedirected
+            | Self::SniChanged
+            | Self::ProxyHeaderMissing
+            | Self::ProxyHeaderMalformed
+            | Self::ProxyHeaderUntrusted => Answer::Reset,
+            Self::ClientClosed | Self::Probe => Answer::Nothing,
         }
     }
 }

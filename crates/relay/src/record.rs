@@ -90,7 +90,8 @@ impl AccessLog {
 
     fn start_writer(log: &settings::AccessLog, settings: &Settings, digest: &str) -> std::io::Result<Self> {
         let target = Target::open(log.path.as_deref())?;
-        let listeners = settings.listeners.iter().map(|listener| Arc::clone(&listener.name)).collect();
+        let listeners = settings.listeners.iter();
+        let listeners = listeners.map(|listener| (Arc::clone(&listener.name), listener.protocol.label())).collect();
         let (sender, messages) = channel();
         let (finished, done) = channel();
         let shared = Arc::new(Signals::default());

@@ -67,7 +67,7 @@ impl Look {
         live.decided_under(self.active.generation);
         let outcome = live.outcome.borrow();
         let (name, port) = outcome.host.as_ref().zip(outcome.port)?;
-        let word = ask(&self.active, name, outcome.client_ip(), port, self.now);
+        let word = ask(&self.active, name, outcome.client_ip(), port, outcome.protocol, self.now);
         let policy = &self.active.policy;
         let reason = if let (Verdict::Refused, Some(reason)) = (word.verdict, word.reason) {
             reason

@@ -47,8 +47,42 @@ pub struct Listener {
     pub name: Arc<str>,
     /// The address to bind.
     pub bind: SocketAddr,
+    /// How a client says what it wants.
+    pub protocol: Protocol,
     /// Where the client's own destination comes from.
     pub destination: Destination,
+    /// Whose connections begin with a PROXY header; `None` where nobody's do.
+    pub proxy_protocol: Option<Arc<[IpNet]>>,
+}
+
+/// How the clients of a listener say what they want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// A TLS server name.
+    Tls,
+    /// The Host of one plain HTTP request.
+    Http(Methods),
+    /// A proxy's client: CONNECT to a name, then TLS; or one plain HTTP request in absolute-form.
+    Connect {
+        /// Ports that a CONNECT may name.
+        ports: Arc<[u16]>,
+        /// Methods of requests in absolute-form.
+        methods: Methods,
+    },
+}
+
+/// The HTTP methods that a listener serves, as they are sent.
+pub type Methods = Arc<[Box<str>]>;
+
+impl Protocol {
+    /// Its word in the file and in the access log.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Http(_) => "http",
+            Self::Connect { .. } => "connect",
+        }
+    }
 }
 
 /// Where a listener learns what its client dialled.

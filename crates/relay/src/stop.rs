@@ -1,6 +1,9 @@
 //! The end of an opening: why a connection is not served, and how its client is told.
 
+use crate::http::Manner;
+use crate::limits::Full;
 use crate::outcome::ClosedBy;
+use crate::reader::Reader;
 use crate::reason::{Answer, Reason};
 
 /// Why a connection is not served, and how the client is told.
@@ -17,11 +20,38 @@ impl Stop {
         Self { reason, detail: Some(detail), answer: reason.answer() }
     }
 
+    /// The same, to a client that speaks HTTP: what others learn by an alert it learns by a status.
+    pub(crate) const fn told(self, manner: Manner) -> Self {
+        match self.answer {
+            Answer::Alert(_) | Answer::Http(_) => Self { answer: Answer::Http(manner), ..self },
+            Answer::Reset | Answer::Nothing => self,
+        }
+    }
+
+    /// The same of a balancer that spoke for itself, and of anybody who left without a word: nobody's connection failed.
+    pub(crate) fn of_probe(self, probe: bool, reader: &Reader) -> Self {
+        let probe = match self.reason {
+            _ if probe => Self::new(Reason::Probe, "a balancer spoke for itself"),
+            Reason::ClientClosed if reader.bytes().is_empty() => Self::new(Reason::Probe, "closed without a word"),
+            _ => return self,
+        };
+        Self { answer: self.answer, ..probe }
+    }
+
     /// Who ended the connection.
     pub(crate) const fn closed_by(&self) -> ClosedBy {
         match self.answer {
             Answer::Nothing => ClosedBy::Client,
-            Answer::Alert(_) | Answer::Reset => ClosedBy::Gate,
+            Answer::Alert(_) | Answer::Http(_) | Answer::Reset => ClosedBy::Gate,
         }
+    }
+}
+
+/// A cap that was met. The client is reset at once: left in the backlog it would hang, and leave no trace.
+pub(crate) const fn over(full: Full) -> Stop {
+    match full {
+        Full::Connections => Stop::new(Reason::OverConnectionLimit, "connections of the process"),
+        Full::Undecided => Stop::new(Reason::OverConnectionLimit, "undecided connections of the process"),
+        Full::Client => Stop::new(Reason::OverClientLimit, "connections of this client"),
     }
 }

@@ -4,14 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy_store::PolicyStore;
-use crate::settings::{Destination, Dns, Limits, Listener, Log, RefusalAlert, Settings, Shutdown, Timeouts, Upstream};
+use crate::settings::{Destination, Dns, Limits, Listener, Log, Protocol, RefusalAlert, Settings, Shutdown, Timeouts, Upstream};
 
 /// Settings of a node with one listener, named `in`, and nothing besides.
 pub(crate) fn settings() -> Settings {
     let second = Duration::from_secs(1);
     let bind = ([0, 0, 0, 0], 8443).into();
     Settings {
-        listeners: vec![Listener { name: "in".into(), bind, destination: Destination::Redirect }],
+        listeners: vec![Listener {
+            name: "in".into(),
+            bind,
+            protocol: Protocol::Tls,
+            destination: Destination::Redirect,
+            proxy_protocol: None,
+        }],
         policy: PathBuf::new(),
         dns: Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },
         upstream: Upstream::default(),

@@ -91,11 +91,18 @@ pub(crate) enum Step {
 }
 
 impl Transfer {
-    /// Begins with `first`: the bytes that the client has sent already.
-    pub(crate) fn new(client: TcpStream, upstream: TcpStream, first: Vec<u8>, live: &Live, tools: &Tools) -> Self {
-        let flow =
-            Flow { up: Direction::begun(Way::Up, first, &upstream, live, tools), down: Direction::new(Way::Down) };
-        Self { client, upstream, flow }
+    /// Begins with `up` and `down`: the bytes that the client and its upstream have sent already.
+    pub(crate) fn new(
+        client: TcpStream,
+        upstream: TcpStream,
+        up: Vec<u8>,
+        down: Vec<u8>,
+        live: &Live,
+        tools: &Tools,
+    ) -> Self {
+        let up = Direction::begun(Way::Up, up, &upstream, live, tools);
+        let down = Direction::begun(Way::Down, down, &client, live, tools);
+        Self { client, upstream, flow: Flow { up, down } }
     }
 
     /// Moves what can be moved. `live` has the bytes of each way, also after a failure.
@@ -182,14 +189,41 @@ pub(crate) fn reset_on_close(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
+/// Writes all of `bytes`, and counts them. A sink that is new takes them at once.
+///
+/// # Errors
+/// When the sink is broken.
+pub(crate) async fn send_all(
+    sink: &TcpStream,
+    mut bytes: &[u8],
+    way: Way,
+    live: &Live,
+    tools: &Tools,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match sink.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                live.carried(way, count as u64);
+                tools.delivered(way, count as u64);
+                bytes = bytes.get(count..).unwrap_or_default();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sink.writable().await?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Sends `last`, then the end of data, then reads and drops what the peer still sends until it ends too, for at most
 /// `patience`: closing with unread bytes would become a reset, which can destroy what was sent last.
-pub(crate) async fn say_goodbye(stream: TcpStream, last: &[u8], patience: Duration, tools: &Tools) {
+pub(crate) async fn say_goodbye(stream: &TcpStream, last: &[u8], patience: Duration, tools: &Tools) {
     // A fresh socket's send buffer takes the few bytes at once, and the end that follows travels in their packet. A peer
     // that is gone needs no goodbye.
     let sent = stream
-        .try_io(Interest::WRITABLE, || Ok(rustix::net::send(&stream, last, SendFlags::NOSIGNAL | SendFlags::MORE)?));
-    if sent.is_err() || shutdown_write(&stream).is_err() {
+        .try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, last, SendFlags::NOSIGNAL | SendFlags::MORE)?));
+    if sent.is_err() || shutdown_write(stream).is_err() {
         return;
     }
     let drained = poll_fn(|cx| {
@@ -200,7 +234,7 @@ pub(crate) async fn say_goodbye(stream: TcpStream, last: &[u8], patience: Durati
             let mut scratch = tools.scratch.borrow_mut();
             match stream.try_read(&mut scratch) {
                 Ok(0) => return Poll::Ready(()),
-                Ok(read) if read < scratch.len() => drained(&stream),
+                Ok(read) if read < scratch.len() => drained(stream),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Poll::Ready(()),

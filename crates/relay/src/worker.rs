@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::dial::{self, Failures};
-use crate::limits::Place;
+use crate::limits::{Full, Place};
 use crate::live::Live;
 use crate::metrics::Shard;
 use crate::outcome::{ClosedBy, Offers, Outcome, Verdict};
@@ -57,7 +57,7 @@ pub(crate) struct OpenConnection {
     /// Where the register has it.
     key: u32,
     /// Its place under the caps, given back with this.
-    _place: Option<Place>,
+    place: Cell<Option<Place>>,
     live: Live,
     begun: Instant,
     logged_open: Cell<bool>,
@@ -107,7 +107,7 @@ impl Worker {
             worker: Rc::clone(self),
             // There are fewer descriptors than that.
             key: u32::try_from(slot.key()).unwrap_or(u32::MAX),
-            _place: place,
+            place: Cell::new(place),
             live: Live::new(outcome),
             begun: Instant::now(),
             logged_open: Cell::new(false),
@@ -198,7 +198,7 @@ impl OpenConnection {
     /// The record as it stands.
     fn record(&self) -> Outcome {
         let mut outcome = self.live.outcome.borrow().clone();
-        outcome.duration = self.begun.elapsed();
+        outcome.duration = self.begun.elapsed().into();
         outcome
     }
 }
@@ -211,6 +211,28 @@ impl Entry {
     /// The worker whose register has it.
     pub(crate) fn worker(&self) -> &Worker {
         &self.0.worker
+    }
+
+    /// The listener that accepted it.
+    pub(crate) fn listener(&self) -> Option<&settings::Listener> {
+        self.worker().listener(self.live().outcome.borrow().listener)
+    }
+
+    /// Counts the connection as one of the client that its record names.
+    pub(crate) fn claim(&self) -> Result<(), Full> {
+        let client = self.live().outcome.borrow().client.ip();
+        let mut place = self.0.place.take();
+        let claimed = place.as_mut().map_or(Ok(()), |place| place.claim(client));
+        self.0.place.set(place);
+        claimed
+    }
+
+    /// An entry for the next request on the same connection; this one's record is made.
+    pub(crate) fn succeed(self) -> Self {
+        let worker = &self.0.worker;
+        let outcome = self.live().outcome.borrow().successor(worker.number());
+        let place = self.0.place.take();
+        worker.enrol(outcome, place)
     }
 
     /// What its transfer borrows.

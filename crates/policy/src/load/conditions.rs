@@ -80,7 +80,7 @@ pub(super) fn last_second(text: &str) -> Option<i64> {
 
 impl Reader<'_> {
     /// Networks, sorted, merged and disjoint; a bare address is a network of one.
-    pub(super) fn networks(&mut self, node: &Node, key: &str) -> Option<Box<[IpNet]>> {
+    pub fn networks(&mut self, node: &Node, key: &str) -> Option<Box<[IpNet]>> {
         let items = self.filled(node, key, "networks like `10.20.0.0/16`")?;
         let read: Vec<(IpNet, &Node)> = items.iter().filter_map(|item| Some((self.network(item)?, item))).collect();
         self.warn_of_overlaps(&read);
@@ -156,7 +156,8 @@ impl Reader<'_> {
         Some(all.into_boxed_slice())
     }
 
-    pub(super) fn ports(&mut self, node: &Node) -> Option<Box<[u16]>> {
+    /// A list of ports, sorted.
+    pub fn ports(&mut self, node: &Node) -> Option<Box<[u16]>> {
         let items = self.filled(node, "ports", "ports")?;
         let number = |item| self.integer(item, "a port", 1..=65_535).and_then(|port| u16::try_from(port).ok());
         let mut all: Vec<u16> = items.iter().filter_map(number).collect();

@@ -4,20 +4,47 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use sekisho_policy::Diagnostic;
 use sekisho_policy::diagnostic::is_hidden;
 use sekisho_policy::document::{Fields, Node, Span};
 
 use super::{Builder, sections};
-use crate::settings::{Destination, Listener, Settings};
+use crate::settings::{Destination, Listener, Methods, Protocol, Settings};
 
-pub(super) const KEYS: &[&str] = &["name", "bind", "protocol", "destination", "port", "proxy_protocol"];
+pub(super) const KEYS: &[&str] =
+    &["name", "bind", "protocol", "destination", "port", "proxy_protocol", "methods", "connect_ports"];
+pub(super) const PROXY_PROTOCOL: &[&str] = &["from"];
+
+/// What a request may do unless the listener says otherwise.
+const METHODS: [&str; 2] = ["GET", "HEAD"];
+/// Where a CONNECT may go unless the listener says otherwise.
+const CONNECT_PORTS: [u16; 1] = [443];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Redirect,
     None,
     Later(&'static str),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    Tls,
+    Http,
+    Connect,
+}
+
+impl Speech {
+    const ALL: [(&'static str, Self); 3] = [("tls", Self::Tls), ("http", Self::Http), ("connect", Self::Connect)];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Connect => "connect",
+        }
+    }
 }
 
 impl Builder<'_, '_> {
@@ -37,20 +64,12 @@ impl Builder<'_, '_> {
         let fields = self.reader.fields(node, "a listener", KEYS)?;
         let bind_node = self.reader.required(&fields, "bind", "a listener");
         let bind = bind_node.and_then(|node| self.address(node));
-        if let Some(node) = fields.get("protocol") {
-            let protocols = [("tls", None), ("http", Some("http")), ("connect", Some("connect"))];
-            if let Some(later) = self.reader.one_of(node, "a protocol", &protocols).flatten() {
-                self.later(node.span, &format!("`protocol: {later}`"), "use `tls`");
-            }
-        }
-        if let Some(entry) = fields.entry("proxy_protocol") {
-            self.later(
-                entry.key_span,
-                "`proxy_protocol`",
-                "remove it; the balancer then is the listener's only client",
-            );
-        }
-        let destination = self.destination(&fields);
+        let speech = fields.get("protocol").and_then(|node| self.reader.one_of(node, "a protocol", &Speech::ALL));
+        let speech = speech.unwrap_or(Speech::Tls);
+        let destination = self.destination(&fields, speech);
+        let proxy_protocol = self.proxy_protocol(&fields);
+        let protocol = self.protocol(&fields, speech);
+        self.refuse_nonsense(&fields, speech, destination);
         let bind = bind?;
         let name: Arc<str> = match fields.get("name") {
             Some(node) => self.name(node)?.into(),
@@ -62,7 +81,76 @@ impl Builder<'_, '_> {
             self.reader.push(fault.note(format!("the first is on line {first}")), node.span);
         }
         self.binds.insert(Arc::clone(&name), bind_node.map_or(node.span, |node| node.span));
-        Some(Listener { name, bind, destination: destination? })
+        Some(Listener { name, bind, protocol, destination: destination?, proxy_protocol })
+    }
+
+    fn protocol(&mut self, fields: &Fields<'_>, speech: Speech) -> Protocol {
+        let methods = fields.get("methods").and_then(|node| self.methods(node));
+        let methods = methods.unwrap_or_else(|| METHODS.map(Box::from).into());
+        let ports = fields.get("connect_ports").and_then(|node| self.reader.ports(node));
+        let ports = ports.map_or_else(|| CONNECT_PORTS.into(), Arc::from);
+        match speech {
+            Speech::Tls => Protocol::Tls,
+            Speech::Http => Protocol::Http(methods),
+            Speech::Connect => Protocol::Connect { ports, methods },
+        }
+    }
+
+    fn methods(&mut self, node: &Node) -> Option<Methods> {
+        let items = self.reader.list(node, "a list of HTTP methods")?;
+        let mut methods: Vec<Box<str>> = Vec::new();
+        for item in items {
+            let Some(method) = self.reader.text(item, "an HTTP method") else { continue };
+            // CONNECT has a listener of its own, and TRACE would show a client what is added on the way.
+            let plain = !method.is_empty() && method.len() <= 32 && method.bytes().all(|b| b.is_ascii_uppercase());
+            if !plain || matches!(method, "CONNECT" | "TRACE") {
+                let fault = Diagnostic::error("bad-method", format!("`{method}` is no method that is served here"));
+                self.reader.push(fault.help("write it as it is sent: GET, HEAD, PUT"), item.span);
+            } else if !methods.iter().any(|known| **known == *method) {
+                methods.push(method.into());
+            }
+        }
+        if items.is_empty() {
+            let fault = Diagnostic::error("empty-list", "`methods` lists nothing, so no request would be served");
+            self.reader.push(fault.help("list methods, or remove `methods` for GET and HEAD"), node.span);
+        }
+        Some(methods.into())
+    }
+
+    fn proxy_protocol(&mut self, fields: &Fields<'_>) -> Option<Arc<[IpNet]>> {
+        let section = self.section(fields, "proxy_protocol", PROXY_PROTOCOL)?;
+        let node = self.reader.required(&section, "from", "`proxy_protocol`")?;
+        self.reader.networks(node, "from").map(Arc::from)
+    }
+
+    /// Combinations that would do something else than their words say.
+    fn refuse_nonsense(&mut self, fields: &Fields<'_>, speech: Speech, destination: Option<Destination>) {
+        let intercepts = destination.is_some_and(|destination| !matches!(destination, Destination::None { .. }));
+        let word = speech.word();
+        let mut refuse = |key: &str, message: String, help: &str| {
+            if let Some(entry) = fields.entry(key) {
+                self.reader.push(Diagnostic::error("bad-combination", message).help(help), entry.key_span);
+            }
+        };
+        if intercepts && speech == Speech::Connect {
+            let message = "a `connect` listener is dialled itself, so nothing redirects to it".to_owned();
+            refuse("destination", message, "write `destination: none`");
+        }
+        if intercepts {
+            let message = "a PROXY header says what the client dialled, and so does the kernel here".to_owned();
+            refuse("proxy_protocol", message, "write `destination: none` for a listener behind a balancer");
+        }
+        if speech == Speech::Connect {
+            let message = "a `connect` listener dials the port that its client names".to_owned();
+            refuse("port", message, "remove `port`; `connect_ports` says which ports may be named");
+        } else {
+            let message = format!("`connect_ports` means nothing to a `{word}` listener");
+            refuse("connect_ports", message, "remove it, or write `protocol: connect`");
+        }
+        if speech == Speech::Tls {
+            let message = "`methods` means nothing to a `tls` listener, which sees no request".to_owned();
+            refuse("methods", message, "remove it, or write `protocol: http`");
+        }
     }
 
     fn name<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
@@ -75,13 +163,13 @@ impl Builder<'_, '_> {
         Some(name)
     }
 
-    fn destination(&mut self, fields: &Fields<'_>) -> Option<Destination> {
+    fn destination(&mut self, fields: &Fields<'_>, speech: Speech) -> Option<Destination> {
         let kinds = [("redirect", Kind::Redirect), ("none", Kind::None), ("tproxy", Kind::Later("tproxy"))];
         let node = self.reader.required(fields, "destination", "a listener")?;
         let kind = self.reader.one_of(node, "a destination", &kinds)?;
         let port = match fields.get("port") {
             Some(node) => self.count(node, "a port", 1..=65_535).and_then(|port| u16::try_from(port).ok()),
-            None => Some(443),
+            None => Some(if speech == Speech::Http { 80 } else { 443 }),
         };
         match kind {
             Kind::None => port.map(|port| Destination::None { port }),

@@ -22,6 +22,7 @@ fn mapping(of: &str) -> Value {
     let required: &[&str] = match of {
         "" => &["listeners", "policy"],
         "listeners" => &["bind", "destination"],
+        "listeners.proxy_protocol" => &["from"],
         "health" => &["bind"],
         _ => &[],
     };
@@ -34,7 +35,8 @@ fn value(key: &str) -> Value {
     match key {
         "listeners" => json!({ "type": "array", "minItems": 1, "maxItems": 64, "items": mapping(key) }),
         "access_log" | "admin" => off(),
-        "dns" | "dns.ttl" | "upstream" | "limits" | "timeouts" | "health" | "log" | "shutdown" => mapping(key),
+        "dns" | "dns.ttl" | "upstream" | "limits" | "timeouts" | "health" | "log" | "shutdown"
+        | "listeners.proxy_protocol" => mapping(key),
         "policy" | "listeners.name" | "access_log.path" => json!({ "type": ["string", "number"], "minLength": 1 }),
         "steering" => words(&["off", "cpu"]),
         "refusal_alert" => words(&["access_denied", "unrecognized_name"]),
@@ -43,7 +45,13 @@ fn value(key: &str) -> Value {
         "listeners.protocol" => words(&["tls", "http", "connect"]),
         "listeners.destination" => words(&["redirect", "tproxy", "none"]),
         "listeners.port" => json!({ "type": "integer", "minimum": 1, "maximum": 65_535 }),
-        "listeners.proxy_protocol" => json!({ "type": "object", "properties": { "from": networks() } }),
+        "listeners.proxy_protocol.from" => networks(),
+        "listeners.methods" => {
+            json!({ "type": "array", "minItems": 1, "items": { "type": "string", "pattern": "^[A-Z]{1,32}$" } })
+        }
+        "listeners.connect_ports" => {
+            json!({ "type": "array", "minItems": 1, "items": { "type": "integer", "minimum": 1, "maximum": 65_535 } })
+        }
         "dns.servers" => json!({ "type": "array", "minItems": 1, "maxItems": 8, "items": { "type": "string" } }),
         "upstream.source_addresses" => {
             json!({ "type": "array", "minItems": 1, "maxItems": 64, "items": { "type": "string" } })

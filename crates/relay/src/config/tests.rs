@@ -2,7 +2,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::*;
-use crate::settings::{AccessFormat, Destination};
+use crate::settings::{AccessFormat, Destination, Methods, Protocol};
 
 /// Reads `text` as a file beside nothing else.
 fn load(text: &str) -> Config {
@@ -128,10 +128,44 @@ fn all_faults_are_told_at_once_and_the_policy_is_still_known() {
 }
 
 #[test]
-fn what_this_version_does_not_serve_is_refused_and_not_ignored() {
-    for key in ["protocol: http", "protocol: connect", "proxy_protocol: { from: [10.0.0.0/24] }"] {
-        let text = format!("listeners:\n  - {{ bind: \"0.0.0.0:1\", destination: none, {key} }}\npolicy: p\n");
-        assert_eq!(codes(&text), ["not-in-this-version"], "{key}");
+fn every_way_in_has_its_values() {
+    let listeners = |text: &str| settings(&format!("listeners:\n{text}policy: p\n")).listeners;
+    let all = listeners(
+        "  - { bind: \"0.0.0.0:1\", destination: redirect, protocol: http }\n\
+         \x20 - { bind: \"0.0.0.0:2\", destination: none, protocol: http, methods: [GET, PUT, GET] }\n\
+         \x20 - { bind: \"0.0.0.0:3\", destination: none, protocol: connect }\n\
+         \x20 - { bind: \"0.0.0.0:4\", destination: none, protocol: connect, connect_ports: [8443, 443], methods: [GET] }\n\
+         \x20 - { bind: \"0.0.0.0:5\", destination: none, proxy_protocol: { from: [10.0.0.0/24, \"2001:db8::1\"] } }\n",
+    );
+    let methods = |names: &[&str]| -> Methods { names.iter().map(|&name| name.into()).collect() };
+    assert_eq!(all[0].protocol, Protocol::Http(methods(&["GET", "HEAD"])));
+    assert_eq!(all[1].protocol, Protocol::Http(methods(&["GET", "PUT"])));
+    assert_eq!(all[1].destination, Destination::None { port: 80 });
+    assert_eq!(all[2].protocol, Protocol::Connect { ports: [443].into(), methods: methods(&["GET", "HEAD"]) });
+    assert_eq!(all[3].protocol, Protocol::Connect { ports: [443, 8443].into(), methods: methods(&["GET"]) });
+    let from: Vec<_> = all[4].proxy_protocol.as_ref().unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!((from, all[4].destination), (vec!["10.0.0.0/24".into(), "2001:db8::1/128".into()], Destination::None { port: 443 }));
+}
+
+#[test]
+fn ways_in_that_make_no_sense_are_refused() {
+    for (keys, codes_of) in [
+        ("destination: redirect, protocol: connect", &["bad-combination"][..]),
+        ("destination: redirect, proxy_protocol: { from: [10.0.0.0/24] }", &["bad-combination"]),
+        ("destination: none, protocol: connect, port: 443", &["bad-combination"]),
+        ("destination: none, connect_ports: [443]", &["bad-combination"]),
+        ("destination: none, methods: [GET]", &["bad-combination"]),
+        ("destination: none, protocol: http, methods: []", &["empty-list"]),
+        ("destination: none, protocol: http, methods: [get]", &["bad-method"]),
+        ("destination: none, protocol: http, methods: [CONNECT]", &["bad-method"]),
+        ("destination: none, protocol: http, methods: [TRACE]", &["bad-method"]),
+        ("destination: none, proxy_protocol: {}", &["missing-key"]),
+        ("destination: none, proxy_protocol: { from: [] }", &["empty-list"]),
+        ("destination: none, proxy_protocol: { from: [10.0.0.0/33] }", &["bad-cidr"]),
+        ("destination: tproxy", &["not-in-this-version"]),
+    ] {
+        let text = format!("listeners:\n  - {{ bind: \"0.0.0.0:1\", {keys} }}\npolicy: p\n");
+        assert_eq!(codes(&text), codes_of, "{keys}");
     }
 }
 

@@ -19,12 +19,19 @@ pub struct Shard {
 }
 
 /// One listener's counters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct PerListener {
     opened: AtomicU64,
     closed: AtomicU64,
     /// By verdict, then by reason; the first of a row is "no reason".
     ended: [[AtomicU64; Reason::ALL.len() + 1]; Verdict::ALL.len()],
+}
+
+impl Default for PerListener {
+    fn default() -> Self {
+        let ended = std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)));
+        Self { opened: AtomicU64::new(0), closed: AtomicU64::new(0), ended }
+    }
 }
 
 impl Shard {

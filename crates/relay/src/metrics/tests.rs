@@ -99,9 +99,10 @@ fn what_can_happen_is_there_at_zero_from_the_start_and_nothing_else_is() {
     // behaviour.md's table, by what its rows make of a connection.
     let refused = "no_rule denied_by_rule rule_expired no_sni forbidden_address duplicate_extension multiple_names malformed \
         invalid_name hello_too_large obsolete_protocol not_tls hello_timeout over_connection_limit over_client_limit \
-        not_redirected";
+        not_redirected sni_changed sni_mismatch proxy_header_missing proxy_header_malformed proxy_header_untrusted \
+        bad_request method_not_allowed target_not_allowed";
     let failed = "name_not_found dns_failed connect_failed connect_timeout ports_exhausted descriptors_exhausted \
-        client_closed";
+        client_closed probe";
     let audited = "no_rule denied_by_rule rule_expired forbidden_address audit_rule";
     let mut expected: BTreeSet<_> = [("allowed".to_owned(), String::new())].into();
     for (verdict, reasons) in [("refused", refused), ("failed", failed), ("audited", audited)] {

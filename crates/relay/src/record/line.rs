@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::object::{Clock, Object, key};
 use crate::outcome::{ClosedBy, Outcome, Verdict};
@@ -12,14 +12,14 @@ use crate::settings::AccessFormat;
 /// How lines are written.
 #[derive(Debug)]
 pub struct Lines {
-    /// The listeners' names.
-    listeners: Vec<Arc<str>>,
+    /// The listeners' names and protocols.
+    listeners: Vec<(Arc<str>, &'static str)>,
     clock: Clock,
 }
 
 impl Lines {
-    /// `listeners` are the listeners' names, in the settings' order.
-    pub fn new(listeners: Vec<Arc<str>>) -> Self {
+    /// `listeners` are the listeners' names and protocols, in the settings' order.
+    pub fn new(listeners: Vec<(Arc<str>, &'static str)>) -> Self {
         Self { listeners, clock: Clock::default() }
     }
 
@@ -40,11 +40,13 @@ impl Lines {
 
     /// Appends a line about a connection, at the time of which the outcome tells. What is unknown is left out.
     pub(super) fn connection(&mut self, out: &mut Vec<u8>, event: &'static str, outcome: &Outcome) {
-        let mut line = Object::begin(out, &mut self.clock, outcome.accepted + outcome.duration, event);
+        let mut line = Object::begin(out, &mut self.clock, outcome.accepted + Duration::from(outcome.duration), event);
         line.id(key!("conn"), outcome.conn);
         let listener = self.listeners.get(usize::from(outcome.listener));
-        listener.inspect(|name| line.text(key!("listener"), name));
-        line.word(key!("protocol"), "tls");
+        if let Some((name, protocol)) = listener {
+            line.text(key!("listener"), name);
+            line.word(key!("protocol"), protocol);
+        }
         line.address(key!("client"), outcome.client.socket());
         outcome.original_dst.as_ref().inspect(|address| line.address(key!("original_dst"), address.socket()));
         outcome.host.as_ref().inspect(|host| line.word(key!("host"), host.as_str()));
@@ -56,7 +58,7 @@ impl Lines {
         outcome.upstream.as_ref().inspect(|address| line.address(key!("upstream"), address.socket()));
         line.number(key!("bytes_up"), outcome.bytes_up);
         line.number(key!("bytes_down"), outcome.bytes_down);
-        line.millis(key!("duration_ms"), outcome.duration);
+        line.millis(key!("duration_ms"), outcome.duration.into());
         outcome.dns.inspect(|&dns| line.millis(key!("dns_ms"), dns.into()));
         outcome.connect.inspect(|&connect| line.millis(key!("connect_ms"), connect.into()));
         outcome.closed_by.map(ClosedBy::label).inspect(|by| line.word(key!("closed_by"), by));
@@ -67,6 +69,10 @@ impl Lines {
             line.code_points(key!("tls_versions"), offered.versions.iter().copied());
             line.flag(key!("ech"), offered.ech);
         }
+        if let Some(more) = &outcome.more {
+            more.method.as_ref().inspect(|method| line.text(key!("method"), method));
+            more.vpce.as_ref().inspect(|vpce| line.text(key!("vpce"), vpce));
+        }
         line.end();
     }
 }
@@ -74,14 +80,15 @@ impl Lines {
 /// Appends a line about a connection that has ended, in Squid's native form:
 /// `time elapsed client code/status bytes CONNECT host:port - hierarchy/peer -`.
 fn squid(out: &mut Vec<u8>, outcome: &Outcome) {
-    let end = (outcome.accepted + outcome.duration).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let duration = Duration::from(outcome.duration);
+    let end = (outcome.accepted + duration).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (code, status) = match outcome.verdict {
         Verdict::Allowed | Verdict::Audited => ("TCP_TUNNEL", 200),
         Verdict::Refused => ("TCP_DENIED", 403),
         Verdict::Failed => ("TCP_TUNNEL", 503),
     };
     let (host, port) = (outcome.host.as_ref().map_or("-", |host| host.as_str()), outcome.port.unwrap_or(0));
-    let (seconds, millis, elapsed) = (end.as_secs(), end.subsec_millis(), outcome.duration.as_millis());
+    let (seconds, millis, elapsed) = (end.as_secs(), end.subsec_millis(), duration.as_millis());
     let (client, bytes) = (outcome.client.ip(), outcome.bytes_down);
     // Writing to a vector cannot fail.
     let _ = write!(out, "{seconds}.{millis:03} {elapsed:6} {client} {code}/{status} {bytes} CONNECT {host}:{port} - ");

@@ -47,7 +47,7 @@ fn allowed() -> Outcome {
         upstream: Some(addr("[2600:1fa0::1]:443")),
         bytes_up: 48_211,
         bytes_down: 6_120,
-        duration: Duration::from_micros(412_906),
+        duration: Duration::from_micros(412_906).into(),
         hello: Some(Duration::from_millis(1).into()),
         dns: Some(Duration::from_nanos(4_999).into()),
         connect: Some(Duration::from_micros(2_113).into()),
@@ -211,7 +211,7 @@ fn what_a_full_queue_does_not_take_is_counted_and_told() {
     assert_eq!(log.lost(), 3);
     assert_eq!(shared.waiting.load(Ordering::Relaxed), 2);
     let target = Target::open(Some(&path)).unwrap();
-    let writer = Writer::new(target, AccessFormat::Json, 2, vec!["in".into()], Arc::clone(&shared));
+    let writer = Writer::new(target, AccessFormat::Json, 2, vec![("in".into(), "tls")], Arc::clone(&shared));
     let thread = std::thread::spawn(move || finished.send(writer.run(&messages)).unwrap());
     assert!(log.finish());
     thread.join().unwrap();

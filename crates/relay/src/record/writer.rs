@@ -41,12 +41,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer for a queue of `queue` records. `listeners` are the listeners' names.
+    /// A writer for a queue of `queue` records. `listeners` are the listeners' names and protocols.
     pub(super) fn new(
         target: Target,
         format: AccessFormat,
         queue: usize,
-        listeners: Vec<Arc<str>>,
+        listeners: Vec<(Arc<str>, &'static str)>,
         signals: Arc<Signals>,
     ) -> Self {
         let gather = if queue >= ROOM { GATHER } else { Duration::ZERO };

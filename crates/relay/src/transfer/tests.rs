@@ -38,7 +38,7 @@ fn pair_of(
     let ended = spawn_local({
         let (first, live, tools) = (first.to_vec(), Rc::clone(&live), Rc::clone(&tools));
         async move {
-            let mut transfer = Transfer::new(near, far, first, &live, &tools);
+            let mut transfer = Transfer::new(near, far, first, Vec::new(), &live, &tools);
             match poll_fn(|cx| transfer.poll(cx, &live, &tools)).await {
                 Step::Ended(by) => by,
                 Step::Deaf => transfer.watched(&live, &tools).await,
@@ -241,7 +241,7 @@ fn a_goodbye_survives_bytes_that_nobody_read() {
         let (mut client, near) = connected().await;
         client.write_all(&pattern(100_000)).await.unwrap();
         let tools = Tools::new(0, Arc::default());
-        let goodbye = say_goodbye(near, b"no", Duration::from_secs(1), &tools);
+        let goodbye = say_goodbye(&near, b"no", Duration::from_secs(1), &tools);
         let reading = async {
             let mut received = Vec::new();
             client.read_to_end(&mut received).await.unwrap();

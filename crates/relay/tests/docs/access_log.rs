@@ -5,11 +5,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use sekisho::outcome::{ClosedBy, Offered, Outcome, Verdict};
+use sekisho::outcome::{More, ClosedBy, Offered, Outcome, Verdict};
 use sekisho::reason::Reason;
 use sekisho::record::{AccessLog, Event};
 use sekisho::settings::AccessFormat;
 use sekisho_name::Name;
+use sekisho_policy::Protocol;
 use serde_json::{Map, Value};
 
 use crate::node;
@@ -39,6 +40,7 @@ fn examples() -> [Outcome; 2] {
         original_dst: Some(addr([52, 219, 0, 12], 443)),
         host: Some(Name::parse("reports.s3.ap-northeast-1.amazonaws.com").expect("a name")),
         port: Some(443),
+        protocol: Protocol::Tls,
         verdict: Verdict::Allowed,
         rule: Some("reports".into()),
         reason: None,
@@ -46,12 +48,13 @@ fn examples() -> [Outcome; 2] {
         upstream: Some(addr([52, 219, 136, 40], 443)),
         bytes_up: 48_211,
         bytes_down: 6_120,
-        duration: micros(412_906),
+        duration: micros(412_906).into(),
         hello: Some(micros(900).into()),
         dns: Some(micros(4).into()),
         connect: Some(micros(2_113).into()),
         closed_by: Some(ClosedBy::Client),
         offered: Some(offered.into()),
+        more: None,
     };
     let refused = Outcome {
         conn: allowed.conn + 1,
@@ -65,7 +68,7 @@ fn examples() -> [Outcome; 2] {
         upstream: None,
         bytes_up: 0,
         bytes_down: 0,
-        duration: micros(1_206),
+        duration: micros(1_206).into(),
         dns: None,
         connect: None,
         closed_by: Some(ClosedBy::Gate),
@@ -77,7 +80,9 @@ fn examples() -> [Outcome; 2] {
 /// A record with everything in it.
 fn full() -> Outcome {
     let [outcome, _] = examples();
-    Outcome { reason: Some(Reason::ForbiddenAddress), detail: Some("private address"), ..outcome }
+    let more = More { method: Some("CONNECT".into()), vpce: Some("vpce-08d2bf15fac5001c9".into()) };
+    let more = Some(Box::new(more));
+    Outcome { reason: Some(Reason::ForbiddenAddress), detail: Some("private address"), more, ..outcome }
 }
 
 /// The lines that the program writes of these events, its `start` first and its `stop` last.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sekisho::policy_store::PolicyStore;
 use sekisho::settings::{
-    AccessFormat, AccessLog, Destination, Dns, Limits, Listener, Log, RefusalAlert, Settings, Shutdown, Timeouts,
+    AccessFormat, AccessLog, Destination, Dns, Limits, Listener, Log, Protocol, RefusalAlert, Settings, Shutdown, Timeouts,
     Upstream,
 };
 
@@ -16,7 +16,9 @@ pub(crate) fn settings(path: Option<PathBuf>, format: AccessFormat, queue: usize
         listeners: vec![Listener {
             name: "0.0.0.0:8443".into(),
             bind: ([0, 0, 0, 0], 8443).into(),
+            protocol: Protocol::Tls,
             destination: Destination::Redirect,
+            proxy_protocol: None,
         }],
         policy: "policy.yaml".into(),
         dns: Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },

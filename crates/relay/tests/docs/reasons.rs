@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sekisho::guard::Class;
+use sekisho::http::status;
 use sekisho::outcome::Verdict;
 use sekisho::reason::{Alert, Answer, Reason};
 use sekisho_name::InvalidName;
+use sekisho_peek::tls::retry::Changed;
 use sekisho_peek::tls::{Cap, Fault, Obsolete, Refusal};
+use sekisho_peek::{http, proxy};
 
 use crate::page::{self, code, headings, rows, section};
 use crate::{metrics, source};
@@ -51,10 +54,31 @@ fn clients_get_what_the_page_says() {
                 let chosen = matches!(reason, Reason::NoRule | Reason::DeniedByRule | Reason::RuleExpired);
                 format!("alert {} `{}`{}", alert.0, name(alert), if chosen { " *" } else { "" })
             }
+            Answer::Http(_) => format!("status {}", status(reason).0),
             Answer::Reset => "reset".to_owned(),
+            Answer::Nothing if reason == Reason::Probe => "nothing, or what it would get otherwise".to_owned(),
             Answer::Nothing => "nothing: it has gone".to_owned(),
         };
         assert_eq!(row[2], expected, "{}", reason.label());
+    }
+}
+
+#[test]
+fn clients_that_speak_http_get_the_status_that_the_page_says() {
+    let page = page();
+    let rows = rows(section(&page, 2, "Clients that speak HTTP"), "Status");
+    let documented: BTreeMap<_, _> =
+        rows.iter().flat_map(|row| code(&row[1]).into_iter().map(|label| (label.to_owned(), row[0].clone()))).collect();
+    for &reason in Reason::ALL {
+        // What an alert tells to others, a status tells to these.
+        let told = matches!(reason.answer(), Answer::Alert(_) | Answer::Http(_));
+        let of_hellos = refusals().iter().any(|refusal| refusal.label() == reason.label());
+        let never = of_hellos || matches!(reason, Reason::AuditRule | Reason::SniMismatch);
+        let expected = (told && !never).then(|| {
+            let (status, phrase, _) = status(reason);
+            format!("{status} {phrase}")
+        });
+        assert_eq!(documented.get(reason.label()).cloned(), expected, "{}", reason.label());
     }
 }
 
@@ -116,11 +140,27 @@ fn details() -> Details {
         add("forbidden_address", class.label());
     }
     let relay = |file: &str| source::code(&format!("crates/relay/src/{file}.rs"));
-    for file in ["accept", "connection", "decide", "dial", "lookup", "worker"] {
+    let files = ["accept", "arrive", "ask", "ask/http", "ask/tls", "connection", "decide", "dial", "lookup", "stop", "worker"];
+    for file in files {
         for (variant, text) in source::reasons_with_details(&relay(file)) {
             let reason = Reason::ALL.iter().find(|reason| format!("{reason:?}") == variant).expect("a reason");
             add(reason.label(), text);
         }
+    }
+    for refusal in http_refusals() {
+        add(refusal.label(), refusal.detail());
+    }
+    for refusal in proxy_refusals() {
+        add(refusal.label(), refusal.detail());
+    }
+    for changed in changes() {
+        add(changed.label(), changed.detail());
+    }
+    for file in ["arrive", "ask/http", "ask/tls"] {
+        for token in ["closed: ", "broken: "] {
+            source::literals(&relay(file), token).into_iter().for_each(|text| add("client_closed", text));
+        }
+        source::literals(&relay(file), "late: ").into_iter().for_each(|text| add("hello_timeout", text));
     }
     let lookup = relay("lookup");
     for token in ["Some(", "unwrap_or("] {
@@ -193,6 +233,71 @@ fn refusals() -> Vec<Refusal> {
     all.extend(faults().into_iter().map(Refusal::Malformed));
     all.extend(invalid_names().into_iter().map(Refusal::InvalidName));
     all
+}
+
+fn http_refusals() -> Vec<http::Refusal> {
+    use http::Fault::{
+        BareCr, BareLf, Body, Connection, ContentLength, Control, Folded, HeadTooLarge, HeaderLine, Host, HostsDiffer,
+        LookAlike, NoHost, RequestLine, SeveralContentLengths, SeveralHosts, TargetByte, TargetForm, TransferEncoding,
+        Version,
+    };
+    let faults = chain(HeadTooLarge, |fault| match fault {
+        HeadTooLarge => Some(RequestLine),
+        RequestLine => Some(Version),
+        Version => Some(BareCr),
+        BareCr => Some(BareLf),
+        BareLf => Some(Folded),
+        Folded => Some(Control),
+        Control => Some(HeaderLine),
+        HeaderLine => Some(TargetForm),
+        TargetForm => Some(TargetByte),
+        TargetByte => Some(NoHost),
+        NoHost => Some(SeveralHosts),
+        SeveralHosts => Some(Host),
+        Host => Some(HostsDiffer),
+        HostsDiffer => Some(ContentLength),
+        ContentLength => Some(SeveralContentLengths),
+        SeveralContentLengths => Some(TransferEncoding),
+        TransferEncoding => Some(Body),
+        Body => Some(Connection),
+        Connection => Some(LookAlike),
+        LookAlike => None,
+    });
+    faults.into_iter().map(http::Refusal::Bad).chain([http::Refusal::Target]).collect()
+}
+
+fn proxy_refusals() -> Vec<proxy::Refusal> {
+    use proxy::Fault::{
+        Address, Character, Checksum, Command, Endpoint, Family, Length, LineTooLong, Port, Protocol, TooLong, Values,
+        Version, Words,
+    };
+    let faults = chain(LineTooLong, |fault| match fault {
+        LineTooLong => Some(Character),
+        Character => Some(Protocol),
+        Protocol => Some(Words),
+        Words => Some(Address),
+        Address => Some(Port),
+        Port => Some(Version),
+        Version => Some(Command),
+        Command => Some(Family),
+        Family => Some(Length),
+        Length => Some(TooLong),
+        TooLong => Some(Values),
+        Values => Some(Checksum),
+        Checksum => Some(Endpoint),
+        Endpoint => None,
+    });
+    faults.into_iter().map(proxy::Refusal::Malformed).chain([proxy::Refusal::Missing]).collect()
+}
+
+fn changes() -> Vec<Changed> {
+    let name = sekisho_name::Name::parse("a.example").expect("a name");
+    let all = [Changed::Name(name), Changed::NoHello(Refusal::NotTls), Changed::Record, Changed::TooMuch, Changed::Ended];
+    // A new one does not compile until it has its place.
+    all.iter().for_each(|changed| match changed {
+        Changed::Name(_) | Changed::NoHello(_) | Changed::Record | Changed::TooMuch | Changed::Ended => {}
+    });
+    all.into()
 }
 
 fn invalid_names() -> Vec<InvalidName> {

@@ -1,0 +1,94 @@
+//! A TLS client names its host in its hello.
+
+use std::time::Instant;
+
+use sekisho_name::Name;
+use sekisho_peek::tls::retry::Watch;
+use sekisho_peek::tls::{ClientHello, Inspector, Progress, Refusal};
+use tokio::net::TcpStream;
+
+use super::Course;
+use crate::live::Live;
+use crate::reader::{Awaited, Reader};
+use crate::reason::{Alert, Answer, Reason};
+use crate::stop::Stop;
+use crate::worker::Worker;
+
+/// TLS 1.3, which alone has a second hello.
+const TLS13: u16 = 0x0304;
+
+/// Waits for the whole hello, and leaves it where it was read.
+pub(super) async fn hear(
+    worker: &Worker,
+    live: &Live,
+    stream: &TcpStream,
+    reader: &mut Reader,
+) -> Result<ClientHello, Stop> {
+    let begun = Instant::now();
+    let hello = read(worker, stream, reader).await?;
+    let mut outcome = live.outcome.borrow_mut();
+    outcome.hello = Some(begun.elapsed().into());
+    outcome.host = Some(hello.name.clone());
+    outcome.offered = Some(worker.offers.share(&hello));
+    Ok(hello)
+}
+
+/// Waits for the hello inside a tunnel to `host`, which no other may be named in.
+pub(super) async fn hear_inside(
+    worker: &Worker,
+    live: &Live,
+    host: &Name,
+    stream: &TcpStream,
+    reader: &mut Reader,
+) -> Result<ClientHello, Stop> {
+    let hello = read(worker, stream, reader).await?;
+    live.outcome.borrow_mut().offered = Some(worker.offers.share(&hello));
+    if hello.name == *host {
+        Ok(hello)
+    } else {
+        Err(Stop::new(Reason::SniMismatch, "the hello in the tunnel names another host"))
+    }
+}
+
+async fn read(worker: &Worker, stream: &TcpStream, reader: &mut Reader) -> Result<ClientHello, Stop> {
+    let awaited = Awaited {
+        most: worker.hello_limits.raw,
+        closed: "closed before its hello was whole",
+        broken: "reset before its hello was whole",
+        late: "no whole hello by the deadline",
+    };
+    let mut inspector = Inspector::new(worker.hello_limits);
+    let look = |bytes: &[u8]| match inspector.inspect(bytes) {
+        Ok(Progress::Need { .. }) => Ok(None),
+        Ok(Progress::Done(hello)) => Ok(Some(hello)),
+        Err(refusal) => Err(refused(refusal)),
+    };
+    reader.until(stream, &worker.tools, &awaited, look).await
+}
+
+/// The hello goes on, and what stands behind it as far as it may.
+pub(super) fn course(hello: &ClientHello, reader: &mut Reader, worker: &Worker) -> Course {
+    let mut first = reader.take();
+    if !hello.versions.contains(&TLS13) {
+        return Course { first, watched: None, rest: None };
+    }
+    let behind = first.split_off(hello.raw_len.min(first.len()));
+    let watch = Watch::new(hello.name.clone(), worker.hello_limits);
+    Course { first, watched: Some((watch, behind)), rest: None }
+}
+
+/// A hello that peek refused, in this crate's words.
+fn refused(refusal: Refusal) -> Stop {
+    let reason = match refusal {
+        Refusal::NoSni => Reason::NoSni,
+        Refusal::DuplicateExtension(..) => Reason::DuplicateExtension,
+        Refusal::MultipleNames => Reason::MultipleNames,
+        Refusal::Malformed(..) => Reason::Malformed,
+        Refusal::InvalidName(..) => Reason::InvalidName,
+        Refusal::HelloTooLarge(..) => Reason::HelloTooLarge,
+        Refusal::ObsoleteProtocol(..) => Reason::ObsoleteProtocol,
+        Refusal::NotTls => Reason::NotTls,
+    };
+    let answer = refusal.alert().map_or(Answer::Reset, |alert| Answer::Alert(Alert(alert)));
+    Stop { reason, detail: Some(refusal.detail()), answer }
+}

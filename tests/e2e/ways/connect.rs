@@ -1,0 +1,126 @@
+//! Clients of a proxy: what they had from Squid they have from the gate.
+
+use anyhow::{Result, ensure};
+use lab::Lab;
+use lab::gate::{Gate, Options};
+use lab::net::Counter;
+use lab::netns;
+use lab::s3::{AUTHORIZATION, S3};
+
+use super::{HOST, answer, closed, options, say, text, web};
+
+const LISTENER: &str = "{ bind: \"0.0.0.0:3128\", protocol: connect, destination: none }";
+const PROXY: &str = "http://10.20.0.1:3128";
+const TO: &str = "10.20.0.1:3128";
+
+#[test]
+fn real_clients_reach_a_listed_bucket_by_https_proxy_and_are_told_of_another() -> Result<()> {
+    let lab = Lab::new("connect")?;
+    let s3 = S3::start(&lab, &["reports", "secret"])?;
+    let mut options = Options::listing(&["reports"]);
+    options.listeners = vec![LISTENER.to_owned()];
+    let gate = Gate::start(&lab, &options)?;
+    let url = |bucket: &str| format!("https://{bucket}.s3.ap-northeast-1.amazonaws.com/?list-type=2");
+
+    netns::run(s3.aws(&lab.client, ["s3", "ls", "s3://reports/"]).env("HTTPS_PROXY", PROXY))?;
+    let python = "import boto3; print(boto3.client('s3').list_objects_v2(Bucket='reports')['KeyCount'])";
+    netns::run(s3.python(&lab.client, python, [] as [&str; 0]).env("HTTPS_PROXY", PROXY))?;
+    netns::run(s3.curl(&lab.client, ["--header", AUTHORIZATION, "--fail", &url("reports")]).env("https_proxy", PROXY))?;
+    let lines = closed(&gate, 3)?;
+    for line in &lines {
+        let seen = (text(line, "protocol"), text(line, "method"), text(line, "verdict"), text(line, "rule"));
+        ensure!(seen == ("connect", "CONNECT", "allowed", "listed"), "{line}");
+    }
+
+    let refused = s3.aws(&lab.client, ["s3", "ls", "s3://secret/"]).env("HTTPS_PROXY", PROXY).output()?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(!refused.status.success() && said.contains("403"), "{said}");
+    let refused = s3.curl(&lab.client, [url("secret")]).env("https_proxy", PROXY).output()?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    ensure!(said.contains("403"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn each_end_of_a_connect_has_its_status_and_a_refused_one_may_be_followed_by_another() -> Result<()> {
+    let lab = Lab::new("statuses")?;
+    let _web = web(&lab)?;
+    let gate = Gate::start(&lab, &options(LISTENER))?;
+    let upstream = Counter::towards(&lab, "0.0.0.0/0")?;
+    let connect = |target: &str| format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+    for (request, status, reason) in [
+        (connect("other.example:443"), 403, "no_rule"),
+        (connect("listed.example:22"), 403, "target_not_allowed"),
+        (connect("198.18.1.1:443"), 403, "target_not_allowed"),
+        (connect("[2001:db8::1]:443"), 403, "target_not_allowed"),
+        ("CONNECT listed.example:443 HTTP/1.1\r\nHost: other.example\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("GET / HTTP/1.1\r\nHost: listed.example\r\n\r\n".to_owned(), 400, "bad_request"),
+        ("POST http://listed.example/ HTTP/1.1\r\nHost: listed.example\r\n\r\n".to_owned(), 405, "method_not_allowed"),
+        // Nobody listens on the servers' port 443 here.
+        (connect("listed.example:443"), 502, "connect_failed"),
+    ] {
+        let (told, said) = answer(&say(&lab.client, TO, request.as_bytes(), true)?)?;
+        ensure!((told, said.contains(reason)) == (status, true), "{request:?}: {said}");
+        ensure!(said.contains("Proxy-Status: sekisho; error="), "{said}");
+    }
+    let dialled = upstream.syns()?;
+
+    // A plain request in absolute-form is served as on port 80.
+    let plain = format!("GET http://{HOST}/x HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    let (status, said) = answer(&say(&lab.client, TO, plain.as_bytes(), false)?)?;
+    ensure!(status == 200 && said.contains(&format!("read-host: {HOST}")), "{said}");
+    ensure!(upstream.syns()? == dialled + 1);
+
+    // Three in turn on one connection, each with a line of its own.
+    let before = closed(&gate, 0)?.len();
+    let three = [connect("a.example:443"), connect("b.example:443"), connect("c.example:443")];
+    let said = lab.client.enter(|| -> Result<String> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(TO)?;
+        stream.set_read_timeout(Some(super::PATIENCE))?;
+        let mut said = String::new();
+        for request in &three {
+            stream.write_all(request.as_bytes())?;
+            let mut block = [0; 4096];
+            let count = stream.read(&mut block)?;
+            said.push_str(&String::from_utf8_lossy(block.get(..count).unwrap_or_default()));
+        }
+        Ok(said)
+    })??;
+    ensure!(said.matches("HTTP/1.1 403").count() == 3 && said.matches("Connection: keep-alive").count() == 3, "{said}");
+    let lines = closed(&gate, before + 3)?;
+    let hosts: Vec<_> = lines.iter().skip(before).map(|line| text(line, "host")).collect();
+    ensure!(hosts == ["a.example", "b.example", "c.example"], "{lines:?}");
+    let conns: std::collections::BTreeSet<_> = lines.iter().map(|line| text(line, "conn")).collect();
+    ensure!(conns.len() == lines.len(), "a number used twice: {lines:?}");
+    let active = gate.metrics()?.sum("sekisho_connections_active", &[]);
+    ensure!(active.to_bits() == 0f64.to_bits(), "{active} connections are left");
+    Ok(())
+}
+
+#[test]
+fn the_name_inside_a_tunnel_must_be_the_one_outside() -> Result<()> {
+    let lab = Lab::new("inside")?;
+    let server = crate::peer::Server::start(&lab)?;
+    let gate = Gate::start(&lab, &options(LISTENER))?;
+    let said = lab.client.enter(|| -> Result<Vec<u8>> {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(TO)?;
+        stream.set_read_timeout(Some(super::PATIENCE))?;
+        write!(stream, "CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n")?;
+        let mut established = [0; 39];
+        stream.read_exact(&mut established)?;
+        ensure!(established.starts_with(b"HTTP/1.1 200 "), "{}", established.escape_ascii());
+        stream.write_all(&crate::peer::hello("other.example"))?;
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest)?;
+        Ok(rest)
+    })??;
+    ensure!(said == [0x15, 3, 3, 0, 2, 2, 49], "no alert, but {}", said.escape_ascii());
+    let lines = closed(&gate, 1)?;
+    let last = lines.last().map(|line| (text(line, "reason"), text(line, "host"), text(line, "verdict")));
+    ensure!(last == Some(("sni_mismatch", HOST, "refused")), "{lines:?}");
+    ensure!(lines.iter().all(|line| line["bytes_up"] == 0), "something of it went on: {lines:?}");
+    ensure!(server.received().is_empty());
+    Ok(())
+}
