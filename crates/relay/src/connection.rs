@@ -161,7 +161,10 @@ async fn open(
     let listener = entry.listener().ok_or(Stop::new(Reason::NotRedirected, "a listener that is gone"))?;
     let at = match *arrived {
         Some(at) => at,
-        None => *arrived.insert(arrive(entry, listener, client, reader).await?),
+        None => {
+            let at = arrive(entry, listener, client, reader).await;
+            *arrived.insert(at.map_err(|stop| stop.of_probe(false, reader))?)
+        }
     };
     let asked = ask(worker, live, listener, at, client, reader).await;
     let Asked { host, port, protocol, then, manner } = asked.map_err(|stop| stop.of_probe(at.probe, reader))?;

@@ -9,8 +9,12 @@ use lab::netns;
 use super::{HOST, answer, closed, options, say, text, web};
 
 /// What the kernel sends to the gate.
-const RULES: &str = "table inet ways { chain to_gate { type nat hook prerouting priority dstnat
-    ip saddr 10.20.0.0/24 tcp dport 80 redirect to :8480 } }";
+const RULES: &str = "table inet ways {
+    chain to_gate {
+        type nat hook prerouting priority dstnat
+        ip saddr 10.20.0.0/24 tcp dport 80 redirect to :8480
+    }
+}";
 
 #[test]
 fn one_request_to_port_80_is_served_as_the_rules_say() -> Result<()> {
