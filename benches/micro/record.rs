@@ -28,7 +28,7 @@ fn served() -> Option<Outcome> {
     outcome.rule = Some(Arc::from("reports"));
     outcome.upstream = Some(at(12, 443).into());
     (outcome.bytes_up, outcome.bytes_down) = (48_211, 6_120);
-    outcome.duration = Duration::from_micros(412_906);
+    outcome.duration = Duration::from_micros(412_906).into();
     outcome.hello = Some(Duration::from_micros(310).into());
     outcome.dns = Some(Duration::from_micros(4).into());
     outcome.connect = Some(Duration::from_micros(2_113).into());

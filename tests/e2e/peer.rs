@@ -43,6 +43,8 @@ pub(crate) enum Task {
     Answer(u64),
     /// Reads nothing for so many milliseconds, then as [`Task::Exchange`] of nothing.
     Stall(u64),
+    /// Asks for a second hello.
+    Retry,
     /// Resets the connection.
     Reset,
 }
@@ -55,6 +57,7 @@ impl Task {
             Self::Exchange(bytes) => (b'X', bytes),
             Self::Answer(bytes) => (b'A', bytes),
             Self::Stall(millis) => (b'S', millis),
+            Self::Retry => (b'H', 0),
             Self::Reset => (b'R', 0),
         };
         let mut all = [code; 9];
@@ -70,6 +73,7 @@ impl Task {
             b'X' => Self::Exchange(number),
             b'A' => Self::Answer(number),
             b'S' => Self::Stall(number),
+            b'H' => Self::Retry,
             b'R' => Self::Reset,
             other => bail!("no task: {other}"),
         })
@@ -206,6 +210,10 @@ async fn attend(mut stream: TcpStream, shared: &Shared) -> Result<()> {
             let received = digest(&mut read).await?;
             shared.received().push(received);
             write.shutdown().await?;
+        }
+        Task::Retry => {
+            stream.write_all(&hello_retry()).await?;
+            digest(&mut stream).await?;
         }
         Task::Reset => reset(stream)?,
     }

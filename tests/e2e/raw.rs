@@ -43,8 +43,21 @@ pub(crate) fn converse(
     to: SocketAddr,
     talk: impl FnOnce(&mut TcpStream) -> io::Result<()> + Send,
 ) -> Result<Seen> {
+    converse_from(ns, None, to, talk)
+}
+
+/// The same from one of the namespace's addresses, if it matters which.
+///
+/// # Errors
+/// As of [`converse`].
+pub(crate) fn converse_from(
+    ns: &Netns,
+    from: Option<IpAddr>,
+    to: SocketAddr,
+    talk: impl FnOnce(&mut TcpStream) -> io::Result<()> + Send,
+) -> Result<Seen> {
     let begun = Instant::now();
-    match connect(ns, None, to) {
+    match connect(ns, from, to) {
         Ok(stream) => converse_on(stream, talk),
         // Accepted and reset before this side saw the first. (A port that nobody listens on refuses.)
         Err(error) if is_reset(&error) => Ok(Seen { bytes: Vec::new(), end: End::Reset, after: begun.elapsed() }),

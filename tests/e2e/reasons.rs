@@ -15,6 +15,7 @@ use crate::raw::{self, End};
 mod by_address;
 mod by_hello;
 mod by_policy;
+mod by_way;
 mod hello;
 mod stage;
 
@@ -23,6 +24,7 @@ use by_address::{
 };
 use by_hello::{HELLOS, MALFORMED, NAMES};
 use by_policy::{AUDITED, ENFORCED, OTHER_ALERT, policy};
+use by_way::{BALANCED, REQUESTS};
 use hello::Hello;
 use stage::{Row, Stage, TO};
 
@@ -42,6 +44,8 @@ const ALL: &[&[Row]] = &[
     OVER_UNDECIDED,
     OVER_CLIENT,
     DIRECT,
+    BALANCED,
+    REQUESTS,
 ];
 
 fn options(settings: &str) -> Options {
@@ -130,6 +134,16 @@ fn a_gate_at_a_cap_accepts_and_resets() -> Result<()> {
 #[test]
 fn a_client_that_dials_a_redirect_listener_itself_is_reset() -> Result<()> {
     prove("direct", &options(""), DIRECT)
+}
+
+#[test]
+fn what_a_balancer_sends_is_a_header_or_has_its_reason() -> Result<()> {
+    prove("balanced", &by_way::options(), BALANCED)
+}
+
+#[test]
+fn a_request_or_a_tunnel_that_is_not_served_says_why() -> Result<()> {
+    prove("requests", &by_way::options(), REQUESTS)
 }
 
 fn starved() -> Options {
@@ -232,6 +246,10 @@ fn every_detail_of_a_hello_that_the_documentation_lists_has_a_row() {
     assert!(listed.len() >= 38, "the details were not read: {listed:?}");
     // A host name without bytes is malformed before it is invalid.
     listed.remove("server name is empty");
-    let proved: BTreeSet<_> = [HELLOS, MALFORMED, NAMES].concat().iter().filter_map(|row| row.detail).collect();
+    // The section's reasons. Rows of other ways in have others besides.
+    let reasons: BTreeSet<_> = section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let rows = [HELLOS, MALFORMED, NAMES, BALANCED, REQUESTS].concat();
+    let proved: BTreeSet<_> =
+        rows.iter().filter(|row| reasons.contains(row.reason)).filter_map(|row| row.detail).collect();
     assert_eq!(proved, listed);
 }

@@ -62,8 +62,14 @@ const REMEDIES: &[(&str, &str)] = &[
     ("probe", "a health check, which asked for nothing"),
     ("proxy_header_missing", "its balancer sent no PROXY header. Switch the PROXY protocol on there"),
     ("proxy_header_malformed", "the PROXY header has no single reading. Find out what sends it"),
-    ("proxy_header_untrusted", "the sender may not speak for others. Add the balancer to `proxy_protocol.from`, or let the client dial it"),
-    ("bad_request", "the request is malformed, or two servers would read it differently. Bring the client's HTTP library up to date"),
+    (
+        "proxy_header_untrusted",
+        "the sender may not speak for others. Add the balancer to `proxy_protocol.from`, or let the client dial it",
+    ),
+    (
+        "bad_request",
+        "the request is malformed, or two servers would read it differently. Bring the client's HTTP library up to date",
+    ),
     ("method_not_allowed", "the listener does not serve the method. Add it to `methods` if it is needed"),
     (
         "target_not_allowed",

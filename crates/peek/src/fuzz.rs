@@ -82,20 +82,21 @@ pub fn retry(data: &[u8]) {
         rest = next;
         if piece & 0x80 == 0 {
             held.extend_from_slice(bytes);
-        } else {
-            watch.server(bytes);
+        } else if watch.server(bytes).is_err() {
+            assert!(watch.is_strange(), "a server's bytes are wrong by themselves");
+            return;
         }
         let Ok(pass) = watch.client(&held) else { return };
         assert!(pass <= held.len());
         let again = watch.client(held.get(pass..).unwrap_or_default());
-        assert!(watch.is_settled() || again == Ok(0), "more passes though nothing has come");
+        assert!(watch.is_settled() || watch.is_strange() || again == Ok(0), "more passes though nothing has come");
         held.drain(..pass);
         passed += pass;
         if watch.is_settled() {
             assert!(held.is_empty());
             return;
         }
-        assert!(passed <= MAX_EARLY);
+        assert!(passed <= MAX_EARLY || watch.is_strange());
     }
 }
 

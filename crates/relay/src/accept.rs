@@ -13,6 +13,7 @@ use tokio::task::spawn_local;
 use crate::connection::serve;
 use crate::destination::plain;
 use crate::outcome::{ClosedBy, Outcome};
+use crate::settings::Listener;
 use crate::shared::Phase;
 use crate::stop::over;
 use crate::transfer::reset_on_close;
@@ -25,6 +26,13 @@ const QUEUED: Duration = Duration::from_millis(500);
 /// How often the operator is told of it.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
+/// A way in.
+pub(crate) struct Way {
+    /// Its place among the settings' listeners.
+    pub(crate) index: u16,
+    pub(crate) listener: Rc<Listener>,
+}
+
 /// What an error of `accept` means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failure {
@@ -36,7 +44,7 @@ enum Failure {
 
 /// Accepts until the engine says to stop, then takes what the kernel has queued already, so that nothing which reached
 /// this process is refused, and closes the socket.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: u16, socket: TcpListener, mut phase: watch::Receiver<Phase>) {
+pub(crate) async fn accept(worker: Rc<Worker>, way: Way, socket: TcpListener, mut phase: watch::Receiver<Phase>) {
     let mut warned = None;
     {
         // One for all connections: waiting for a change is not for free.
@@ -48,7 +56,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: u16, socket: TcpListene
                 accepted = socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, client)) => take(&worker, listener, stream, client),
+                Ok((stream, client)) => take(&worker, &way, stream, client),
                 Err(error) => rest(&error, &mut warned).await,
             }
         }
@@ -58,21 +66,24 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: u16, socket: TcpListene
         // Ready at once if anything waits: the kernel's queue is asked, and its "would block" ends this.
         let queued = tokio::time::timeout(Duration::from_millis(1), socket.accept()).await;
         match queued {
-            Ok(Ok((stream, client))) => take(&worker, listener, stream, client),
+            Ok(Ok((stream, client))) => take(&worker, &way, stream, client),
             Ok(Err(error)) if classify(&error) == Failure::Connection => {}
             Ok(Err(_)) | Err(_) => return,
         }
     }
 }
 
-fn take(worker: &Rc<Worker>, listener: u16, stream: TcpStream, client: std::net::SocketAddr) {
+fn take(worker: &Rc<Worker>, way: &Way, stream: TcpStream, client: std::net::SocketAddr) {
     let client = plain(client);
-    let outcome = Outcome::new(worker.number(), listener, client);
+    let outcome = Outcome::new(worker.number(), way.index, client);
     let caps = &worker.shared.caps;
     // Behind a balancer the client is known only once the balancer has told.
-    let told = worker.listener(listener).is_some_and(|listener| listener.proxy_protocol.is_some());
+    let told = way.listener.proxy_protocol.is_some();
     match if told { caps.admit_somebody() } else { caps.admit(client.ip()) } {
-        Ok((place, undecided)) => drop(spawn_local(serve(worker.enrol(outcome, Some(place)), stream, undecided))),
+        Ok((place, undecided)) => {
+            let entry = worker.enrol(outcome, Some(place));
+            drop(spawn_local(serve(entry, Rc::clone(&way.listener), stream, undecided)));
+        }
         Err(full) => {
             worker.enrol(outcome, None).refuse(&over(full), ClosedBy::Gate);
             reset_on_close(&stream);

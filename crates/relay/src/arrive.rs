@@ -67,12 +67,7 @@ fn trusted(from: &[IpNet], sender: IpAddr) -> Result<Trusted, Stop> {
 }
 
 /// Reads the header. Answers whether the sender speaks for itself.
-async fn hear_sender(
-    entry: &Entry,
-    stream: &TcpStream,
-    reader: &mut Reader,
-    Trusted: Trusted,
-) -> Result<bool, Stop> {
+async fn hear_sender(entry: &Entry, stream: &TcpStream, reader: &mut Reader, Trusted: Trusted) -> Result<bool, Stop> {
     let look = |bytes: &[u8]| match proxy::inspect(bytes) {
         Ok(Progress::Need { .. }) => Ok(None),
         Ok(Progress::Done(header)) => Ok(Some(header)),

@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use crate::outcome::ClosedBy;
 use crate::reader::{Awaited, Reader};
 use crate::reason::{Answer, Reason};
 use crate::second_hello::{Settled, Unsettled, settle};
-use crate::settings::Protocol;
+use crate::settings::{Listener, Protocol};
 use crate::stop::{Stop, over};
 use crate::transfer::{Step, Transfer, reset_on_close, say_goodbye, unless_ordered};
 use crate::worker::{Entry, Worker};
@@ -49,8 +50,8 @@ pub(crate) struct Relaying {
 }
 
 /// Serves one accepted connection, from its first byte to its record.
-pub(crate) fn serve(entry: Entry, client: TcpStream, undecided: Undecided) -> Connection {
-    Connection::Opening(Box::pin(serve_requests(entry, client, undecided)))
+pub(crate) fn serve(entry: Entry, listener: Rc<Listener>, client: TcpStream, undecided: Undecided) -> Connection {
+    Connection::Opening(Box::pin(serve_requests(entry, listener, client, undecided)))
 }
 
 impl Future for Connection {
@@ -96,12 +97,17 @@ impl Relaying {
 
 /// Opens a connection, or refuses it; then its record is made and its client told. A proxy's client whose request is
 /// refused may ask again on the same connection: each request has a record of its own.
-async fn serve_requests(mut entry: Entry, client: TcpStream, mut undecided: Undecided) -> Option<Relaying> {
+async fn serve_requests(
+    mut entry: Entry,
+    listener: Rc<Listener>,
+    client: TcpStream,
+    mut undecided: Undecided,
+) -> Option<Relaying> {
     let patience = entry.worker().shared.settings.timeouts.hello;
     let mut reader = Reader::new(patience);
     let mut arrived = None;
     loop {
-        let opening = open(&entry, &client, &mut reader, &mut arrived, undecided);
+        let opening = open(&entry, &listener, &client, &mut reader, &mut arrived, undecided);
         let stop = match unless_ordered(entry.live(), opening).await {
             Ok(Ok((upstream, course))) => return relay(entry, client, upstream, course).await,
             Ok(Err(stop)) => stop,
@@ -117,7 +123,7 @@ async fn serve_requests(mut entry: Entry, client: TcpStream, mut undecided: Unde
             Answer::Http(manner) => {
                 // What it sent behind its CONNECT was meant for the tunnel, and would be read as a request.
                 let manner = Manner { keep_alive: manner.keep_alive && reader.bytes().is_empty(), ..manner };
-                let answer = told(&entry, &stop, manner);
+                let answer = told(&entry, &listener, &stop, manner);
                 if manner.keep_alive {
                     http::say(&client, &answer).await.ok()?;
                     reader.renew(patience);
@@ -152,22 +158,22 @@ async fn again(refused: Entry, client: &TcpStream, reader: &mut Reader) -> Optio
 /// before the verdict, and the verdict is on what was asked for alone.
 async fn open(
     entry: &Entry,
+    listener: &Listener,
     client: &TcpStream,
     reader: &mut Reader,
     arrived: &mut Option<Arrived>,
     undecided: Undecided,
 ) -> Result<(TcpStream, Course), Stop> {
     let (worker, live) = (entry.worker(), entry.live());
-    let listener = entry.listener().ok_or(Stop::new(Reason::NotRedirected, "a listener that is gone"))?;
-    let at = match *arrived {
-        Some(at) => at,
-        None => {
-            let at = arrive(entry, listener, client, reader).await;
-            *arrived.insert(at.map_err(|stop| stop.of_probe(false, reader))?)
-        }
+    let at = if let Some(at) = *arrived {
+        at
+    } else {
+        let at = arrive(entry, listener, client, reader).await;
+        *arrived.insert(at.map_err(|stop| stop.of_probe(false, listener, reader))?)
     };
     let asked = ask(worker, live, listener, at, client, reader).await;
-    let Asked { host, port, protocol, then, manner } = asked.map_err(|stop| stop.of_probe(at.probe, reader))?;
+    let Asked { host, port, protocol, then, manner } =
+        asked.map_err(|stop| stop.of_probe(at.probe, listener, reader))?;
     live.outcome.borrow_mut().port = Some(port);
     let told = |stop: Stop| if listener.protocol == Protocol::Tls { stop } else { stop.told(manner) };
     let permit = decide(worker, live, &host, port, protocol).map_err(told)?;
@@ -220,10 +226,10 @@ async fn relay(entry: Entry, client: TcpStream, upstream: TcpStream, course: Cou
 }
 
 /// The answer to an HTTP client that is not served.
-fn told(entry: &Entry, stop: &Stop, manner: Manner) -> Vec<u8> {
-    let methods = match entry.listener().map(|listener| &listener.protocol) {
-        None | Some(Protocol::Tls) => &[][..],
-        Some(Protocol::Http(methods) | Protocol::Connect { methods, .. }) => methods,
+fn told(entry: &Entry, listener: &Listener, stop: &Stop, manner: Manner) -> Vec<u8> {
+    let methods = match &listener.protocol {
+        Protocol::Tls => &[][..],
+        Protocol::Http(methods) | Protocol::Connect { methods, .. } => methods,
     };
     let outcome = entry.live().outcome.borrow();
     http::refusal(stop.reason, stop.detail, outcome.host.as_ref(), methods, manner)

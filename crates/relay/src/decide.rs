@@ -36,13 +36,7 @@ impl Permit {
 }
 
 /// Asks the policy about `name` at `port`, and notes its word in the record.
-pub(crate) fn decide(
-    worker: &Worker,
-    live: &Live,
-    name: &Name,
-    port: u16,
-    protocol: Protocol,
-) -> Result<Permit, Stop> {
+pub(crate) fn decide(worker: &Worker, live: &Live, name: &Name, port: u16, protocol: Protocol) -> Result<Permit, Stop> {
     let active = worker.shared.policy.current();
     live.decided_under(active.generation);
     let mut outcome = live.outcome.borrow_mut();

@@ -11,7 +11,7 @@ use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::accept::accept;
+use crate::accept::{Way, accept};
 use crate::limits::Caps;
 use crate::listen::{BindError, bind};
 use crate::metrics::{Metrics, Shard};
@@ -163,11 +163,12 @@ fn work(
 ) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     LocalSet::new().block_on(&runtime, async move {
+        let ways: Vec<_> = shared.settings.listeners.iter().cloned().map(Rc::new).collect();
         let worker = Rc::new(Worker::new(index, shared, shard));
         let mut acceptors = JoinSet::new();
-        for (index, listener) in (0..).zip(listeners) {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            acceptors.spawn_local(accept(Rc::clone(&worker), index, listener, phase.clone()));
+        for ((index, listener), socket) in (0..).zip(ways).zip(listeners) {
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            acceptors.spawn_local(accept(Rc::clone(&worker), Way { index, listener }, socket, phase.clone()));
         }
         worker.tick_until_done(phase, acceptors).await;
         Ok(())

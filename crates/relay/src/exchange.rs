@@ -53,7 +53,7 @@ async fn relay(
             ready = upstream.readable() => {
                 ready.map_err(upstream_broke)?;
                 match read(upstream, READ, &mut buffer, tools).map_err(upstream_broke)? {
-                    None => continue,
+                    None => {}
                     Some(0) => return Ok(()),
                     Some(_) => send_all(client, &buffer, Way::Down, live, tools).await.map_err(client_broke)?,
                 }

@@ -47,7 +47,13 @@ pub const fn status(reason: Reason) -> (u16, &'static str, &'static str) {
 }
 
 /// The whole answer to a client that is not served. `allowed` are the methods of its listener.
-pub(crate) fn refusal(reason: Reason, detail: Option<&str>, host: Option<&Name>, allowed: &[Box<str>], manner: Manner) -> Vec<u8> {
+pub(crate) fn refusal(
+    reason: Reason,
+    detail: Option<&str>,
+    host: Option<&Name>,
+    allowed: &[Box<str>],
+    manner: Manner,
+) -> Vec<u8> {
     let (status, phrase, error) = status(reason);
     let label = reason.label();
     // Names and details hold nothing that a header or a terminal could take for something else.
@@ -116,7 +122,10 @@ mod tests {
         let manner = Manner { keep_alive: true, head: true, proxied: true };
         let text = told(Reason::ConnectTimeout, manner);
         assert!(text.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{text}");
-        assert!(text.contains("Proxy-Status: sekisho; error=connection_timeout; details=\"connect_timeout\"\r\n"), "{text}");
+        assert!(
+            text.contains("Proxy-Status: sekisho; error=connection_timeout; details=\"connect_timeout\"\r\n"),
+            "{text}"
+        );
         assert!(text.ends_with("Connection: keep-alive\r\n\r\n"), "HEAD has no content: {text}");
     }
 }

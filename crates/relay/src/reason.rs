@@ -143,11 +143,9 @@ impl Reason {
             | Self::AuditRule
             | Self::ForbiddenAddress
             | Self::SniMismatch => Answer::Alert(Alert::ACCESS_DENIED),
-            Self::BadRequest | Self::MethodNotAllowed | Self::TargetNotAllowed => Answer::Http(Manner {
-                keep_alive: false,
-                head: false,
-                proxied: false,
-            }),
+            Self::BadRequest | Self::MethodNotAllowed | Self::TargetNotAllowed => {
+                Answer::Http(Manner { keep_alive: false, head: false, proxied: false })
+            }
             Self::NoSni => Answer::Alert(Alert::MISSING_EXTENSION),
             Self::NameNotFound => Answer::Alert(Alert::UNRECOGNIZED_NAME),
             Self::DnsFailed

@@ -71,7 +71,7 @@ pub(crate) async fn settle(
                 if bytes.is_empty() {
                     watch.server_ended();
                 } else {
-                    watch.server(&bytes);
+                    watch.server(&bytes)?;
                 }
                 if watch.is_settled() {
                     return Ok(Settled { up: back, down: bytes });

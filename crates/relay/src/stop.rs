@@ -5,6 +5,7 @@ use crate::limits::Full;
 use crate::outcome::ClosedBy;
 use crate::reader::Reader;
 use crate::reason::{Answer, Reason};
+use crate::settings::{Destination, Listener};
 
 /// Why a connection is not served, and how the client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +29,13 @@ impl Stop {
         }
     }
 
-    /// The same of a balancer that spoke for itself, and of anybody who left without a word: nobody's connection failed.
-    pub(crate) fn of_probe(self, probe: bool, reader: &Reader) -> Self {
-        let probe = match self.reason {
+    /// The same of a balancer that spoke for itself, as `probe` says, and of whoever left without a word where balancers
+    /// look: nobody's connection failed.
+    pub(crate) fn of_probe(self, probe: bool, listener: &Listener, reader: &Reader) -> Self {
+        let wordless = self.reason == Reason::ClientClosed && reader.bytes().is_empty();
+        let probe = match listener.destination {
             _ if probe => Self::new(Reason::Probe, "a balancer spoke for itself"),
-            Reason::ClientClosed if reader.bytes().is_empty() => Self::new(Reason::Probe, "closed without a word"),
+            Destination::None { .. } if wordless => Self::new(Reason::Probe, "closed without a word"),
             _ => return self,
         };
         Self { answer: self.answer, ..probe }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::policy_store::PolicyStore;
-use crate::settings::{Destination, Dns, Limits, Listener, Log, Protocol, RefusalAlert, Settings, Shutdown, Timeouts, Upstream};
+use crate::settings::{
+    Destination, Dns, Limits, Listener, Log, Protocol, RefusalAlert, Settings, Shutdown, Timeouts, Upstream,
+};
 
 /// Settings of a node with one listener, named `in`, and nothing besides.
 pub(crate) fn settings() -> Settings {

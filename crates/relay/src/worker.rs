@@ -88,11 +88,6 @@ impl Worker {
         }
     }
 
-    /// The listener at `index` of the settings.
-    pub(crate) fn listener(&self, index: u16) -> Option<&settings::Listener> {
-        self.shared.settings.listeners.get(usize::from(index))
-    }
-
     /// A new connection's number.
     pub(crate) fn number(&self) -> u64 {
         self.next.replace(self.next.get().wrapping_add(1))
@@ -211,11 +206,6 @@ impl Entry {
     /// The worker whose register has it.
     pub(crate) fn worker(&self) -> &Worker {
         &self.0.worker
-    }
-
-    /// The listener that accepted it.
-    pub(crate) fn listener(&self) -> Option<&settings::Listener> {
-        self.worker().listener(self.live().outcome.borrow().listener)
     }
 
     /// Counts the connection as one of the client that its record names.

@@ -56,6 +56,8 @@ pub(super) enum Gets {
     Reset,
     /// No byte; it has left, or ends its side.
     Nothing,
+    /// An HTTP answer of this status that names the reason, then the end of data.
+    Status(u16),
     /// The server: an echo of [`WORD`], then the end of data.
     Served,
 }
@@ -136,7 +138,7 @@ impl<'lab> Stage<'lab> {
         let syns = self.witnessed(Counter::syns)?;
 
         let seen = (row.act)(self)?;
-        row.gets.compare(&seen)?;
+        row.gets.compare(&seen, row.reason)?;
 
         let lines = self.closed(|lines| lines.len() > lines_before)?;
         let after = self.gate.metrics()?;
@@ -294,7 +296,7 @@ impl Row {
         let is_client = |address: &str| address.starts_with("10.20.0.") || address.starts_with("[2001:db8:20::2]:");
         ensure!(text("client").is_some_and(is_client), "the client in {line}");
         let by = match self.gets {
-            Gets::Alert(_) | Gets::Reset => "gate",
+            Gets::Alert(_) | Gets::Status(_) | Gets::Reset => "gate",
             Gets::Nothing | Gets::Served => "client",
         };
         ensure!(text("closed_by") == Some(by), "who closed it in {line}");
@@ -303,12 +305,16 @@ impl Row {
 }
 
 impl Gets {
-    fn compare(self, seen: &Seen) -> Result<()> {
+    fn compare(self, seen: &Seen, reason: &str) -> Result<()> {
         let Seen { bytes, end, .. } = seen;
         let as_expected = match self {
             Self::Alert(kind) => *bytes == [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, kind] && *end == End::Finished,
             Self::Reset => bytes.is_empty() && *end == End::Reset,
             Self::Nothing => bytes.is_empty() && *end == End::Finished,
+            Self::Status(status) => {
+                let text = String::from_utf8_lossy(bytes);
+                text.starts_with(&format!("HTTP/1.1 {status} ")) && text.contains(reason) && *end == End::Finished
+            }
             Self::Served => bytes == WORD && *end == End::Finished,
         };
         ensure!(as_expected, "the client got {bytes:02x?} and {end:?}, not {self:02x?}");

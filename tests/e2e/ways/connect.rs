@@ -34,7 +34,8 @@ fn real_clients_reach_a_listed_bucket_by_https_proxy_and_are_told_of_another() -
 
     let refused = s3.aws(&lab.client, ["s3", "ls", "s3://secret/"]).env("HTTPS_PROXY", PROXY).output()?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    ensure!(!refused.status.success() && said.contains("403"), "{said}");
+    // It keeps the proxy's 403 to itself; with --debug it would say so.
+    ensure!(!refused.status.success() && said.contains("Failed to connect to proxy URL"), "{said}");
     let refused = s3.curl(&lab.client, [url("secret")]).env("https_proxy", PROXY).output()?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     ensure!(said.contains("403"), "{said}");
@@ -72,7 +73,7 @@ fn each_end_of_a_connect_has_its_status_and_a_refused_one_may_be_followed_by_ano
     ensure!(upstream.syns()? == dialled + 1);
 
     // Three in turn on one connection, each with a line of its own.
-    let before = closed(&gate, 0)?.len();
+    let before = closed(&gate, 9)?.len();
     let three = [connect("a.example:443"), connect("b.example:443"), connect("c.example:443")];
     let said = lab.client.enter(|| -> Result<String> {
         use std::io::{Read, Write};

@@ -37,12 +37,17 @@ fn one_request_to_port_80_is_served_as_the_rules_say() -> Result<()> {
         ensure!(served.contains("200"), "{served}");
     }
     ensure!(upstream.syns()? == 2, "{} connections", upstream.syns()?);
-    let refused = netns::run(lab.client.cmd("curl").args(["-sS", "-m20", "-w\n%{http_code}", "http://other.example/"]))?;
+    let refused =
+        netns::run(lab.client.cmd("curl").args(["-sS", "-m20", "-w\n%{http_code}", "http://other.example/"]))?;
     ensure!(refused.contains("no_rule") && refused.contains("other.example") && refused.ends_with("403"), "{refused}");
 
     let lines = closed(&gate, 3)?;
-    let seen: Vec<_> = lines.iter().map(|line| (text(line, "method"), text(line, "verdict"), text(line, "host"))).collect();
-    ensure!(seen == [("HEAD", "allowed", HOST), ("GET", "allowed", HOST), ("GET", "refused", "other.example")], "{lines:?}");
+    let seen: Vec<_> =
+        lines.iter().map(|line| (text(line, "method"), text(line, "verdict"), text(line, "host"))).collect();
+    ensure!(
+        seen == [("HEAD", "allowed", HOST), ("GET", "allowed", HOST), ("GET", "refused", "other.example")],
+        "{lines:?}"
+    );
     ensure!(lines.iter().all(|line| text(line, "protocol") == "http" && line["port"] == 80), "{lines:?}");
     ensure!(lines.iter().take(2).all(|line| text(line, "closed_by") == "upstream"), "{lines:?}");
 

@@ -11,7 +11,7 @@ use lab::gate::Gate;
 use lab::process::Process;
 
 use super::{HOST, closed, options, text};
-use crate::peer::{hello13, hello_retry};
+use crate::peer::{hello_retry, hello13};
 
 const LISTENER: &str = "{ bind: \"0.0.0.0:8443\", destination: none }";
 const TO: &str = "10.20.0.1:8443";
@@ -21,7 +21,11 @@ fn server(lab: &Lab) -> Result<Process> {
     let authority = Authority::new(lab.directory())?;
     let (certificate, key) = authority.issue("listed", &[HOST])?;
     let mut command = lab.servers.cmd("openssl");
-    command.args(["s_server", "-accept", "443", "-www", "-groups", "P-384", "-cert"]).arg(certificate).arg("-key").arg(key);
+    command
+        .args(["s_server", "-accept", "443", "-www", "-groups", "P-384", "-cert"])
+        .arg(certificate)
+        .arg("-key")
+        .arg(key);
     let mut server = Process::start("s_server", lab.directory(), &mut command)?;
     server.wait_ready(Duration::from_secs(20), || {
         lab.servers.enter(|| TcpStream::connect("198.18.1.1:443").is_ok()).unwrap_or(false)
@@ -94,9 +98,13 @@ fn another_name_in_the_second_hello_ends_both_sides() -> Result<()> {
     let has = |bytes: &[u8], name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
     ensure!(heard.len() == 3 && !heard.iter().any(|bytes| has(bytes, "other.example")), "the lie arrived");
     let honest = heard.last().context("nothing")?;
-    ensure!(honest.windows(HOST.len()).filter(|window| *window == HOST.as_bytes()).count() == 2, "the honest one did not");
+    ensure!(
+        honest.windows(HOST.len()).filter(|window| *window == HOST.as_bytes()).count() == 2,
+        "the honest one did not"
+    );
     let lines = closed(&gate, 3)?;
-    let changed = lines.iter().filter(|line| (text(line, "reason"), text(line, "verdict")) == ("sni_changed", "refused"));
+    let changed =
+        lines.iter().filter(|line| (text(line, "reason"), text(line, "verdict")) == ("sni_changed", "refused"));
     ensure!(changed.count() == 2, "{lines:?}");
     ensure!(lines.iter().filter(|line| text(line, "verdict") == "allowed").count() == 1, "{lines:?}");
     Ok(())

@@ -35,6 +35,8 @@ pub struct Watch {
     passing: usize,
     /// Bytes that have passed.
     early: usize,
+    /// The client has said what belongs nowhere behind a hello.
+    strange: bool,
 }
 
 /// What the server has said.
@@ -84,7 +86,7 @@ impl Changed {
 impl Watch {
     /// Watches behind a hello that named `name`; `limits` bound the second as they did the first.
     pub fn new(name: Name, limits: Limits) -> Self {
-        Self { name, limits, server: Server::Unknown(First::default()), passing: 0, early: 0 }
+        Self { name, limits, server: Server::Unknown(First::default()), passing: 0, early: 0, strange: false }
     }
 
     /// Whether nothing needs to be looked at any more.
@@ -92,15 +94,27 @@ impl Watch {
         matches!(self.server, Server::Settled)
     }
 
-    /// The next bytes from the server; they may pass whatever they are.
-    pub fn server(&mut self, bytes: &[u8]) {
+    /// The next bytes from the server.
+    ///
+    /// # Errors
+    /// [`Changed`]: nothing more may pass, either way, these bytes included.
+    pub fn server(&mut self, bytes: &[u8]) -> Result<(), Changed> {
         if let Server::Unknown(first) = &mut self.server {
             match first.read(bytes) {
                 None => {}
+                // Some servers pass over records that they do not know, so a second hello may stand among what has passed.
+                Some(true) if self.strange => return Err(Changed::Record),
                 Some(true) => self.server = Server::Retry(Inspector::new(self.limits)),
                 Some(false) => self.server = Server::Settled,
             }
         }
+        Ok(())
+    }
+
+    /// Whether the client has said what belongs nowhere behind a hello. All of it passes, for such a client and its server
+    /// may speak what they like, unless that server asks for a second hello.
+    pub const fn is_strange(&self) -> bool {
+        self.strange
     }
 
     /// The server has finished: it asks for nothing more.
@@ -119,7 +133,7 @@ impl Watch {
         let mut passed = 0;
         loop {
             let rest = bytes.get(passed..).unwrap_or_default();
-            if self.is_settled() {
+            if self.is_settled() || self.strange {
                 return Ok(bytes.len());
             }
             if self.passing > 0 {
@@ -150,6 +164,7 @@ impl Watch {
                 [CHANGE_CIPHER_SPEC..=APPLICATION_DATA] | [CHANGE_CIPHER_SPEC..=APPLICATION_DATA, 3, ..] | [] => {
                     return Ok(passed);
                 }
+                _ if matches!(self.server, Server::Unknown(_)) => self.strange = true,
                 _ => return Err(Changed::Record),
             }
         }

@@ -50,7 +50,7 @@ fn the_same_name_passes_in_any_pieces_behind_whatever_belongs_there() {
         for before in [vec![], ccs(), early.clone(), [ccs(), early.clone(), early.clone()].concat()] {
             for piece in [1, 2, 5, 13, 100_000] {
                 let mut watch = watch();
-                retry().chunks(piece).for_each(|part| watch.server(part));
+                retry().chunks(piece).for_each(|part| watch.server(part).unwrap());
                 let bytes = [&before[..], &second, &record_of(23, b"the rest")].concat();
                 assert_eq!(client(&mut watch, &bytes, piece), Ok(bytes));
                 assert!(watch.is_settled());
@@ -66,7 +66,7 @@ fn another_name_or_none_does_not_pass() {
     for piece in [1, 5, 100_000] {
         let changed = |second: &[u8]| {
             let mut watch = watch();
-            watch.server(&retry());
+            watch.server(&retry()).unwrap();
             client(&mut watch, &[&ccs()[..], second].concat(), piece).unwrap_err()
         };
         assert_eq!(changed(&other.record()), Changed::Name(Name::parse("b.example").unwrap()));
@@ -85,16 +85,42 @@ fn a_client_that_does_not_wait_for_the_server_gets_nothing_past() {
         let mut early = watch();
         let passed = client(&mut early, &[&ccs()[..], &lie].concat(), piece).unwrap();
         assert_eq!(passed, ccs(), "the hello is held until the server has spoken");
-        early.server(&retry());
+        early.server(&retry()).unwrap();
         assert!(matches!(early.client(&lie), Err(Changed::Name(_))));
 
         let mut fine = watch();
         assert_eq!(fine.client(&lie), Ok(0));
-        fine.server(&record(&server_hello([1; 32])));
+        fine.server(&record(&server_hello([1; 32]))).unwrap();
         assert_eq!(fine.client(&lie), Ok(lie.len()), "no second hello is read by such a server");
     }
-    assert_eq!(watch().client(&record_of(24, &[1])), Err(Changed::Record));
-    assert_eq!(watch().client(&[22, 2, 0, 0, 1, 1]), Err(Changed::Record), "no record of any TLS version");
+}
+
+#[test]
+fn what_is_no_tls_passes_to_a_server_that_asks_for_no_second_hello_and_to_no_other() {
+    let lie = Hello::named("b.example").record();
+    // The first may be passed over by a server, the second is no record of any TLS version.
+    for strange in [&record_of(24, &[1])[..], &[22, 2, 0, 0, 1, 1], b"GET / HTTP/1.1\r\n"] {
+        let bytes = [&ccs()[..], strange, &lie].concat();
+        for piece in [1, 5, 100_000] {
+            let mut retried = watch();
+            assert_eq!(client(&mut retried, &bytes, piece), Ok(bytes.clone()));
+            assert!(!retried.is_settled() && retried.is_strange());
+            let retry = retry();
+            let (last, first) = retry[..telling(&retry)].split_last().unwrap();
+            retried.server(first).unwrap();
+            assert_eq!(retried.server(&[*last]), Err(Changed::Record), "a lie may stand among what has passed");
+
+            let mut fine = watch();
+            assert_eq!(client(&mut fine, &bytes, piece), Ok(bytes.clone()));
+            fine.server(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
+            assert!(fine.is_settled());
+        }
+    }
+}
+
+/// How much of a retry tells that it is one: up to the end of its random.
+fn telling(retry: &[u8]) -> usize {
+    retry.windows(32).position(|bytes| bytes == retry_random()).unwrap() + 32
 }
 
 #[test]
@@ -114,13 +140,13 @@ fn whatever_else_the_server_says_first_ends_the_looking() {
     for first in firsts {
         for piece in [1, 3, 100_000] {
             let mut watch = watch();
-            first.chunks(piece).for_each(|part| watch.server(part));
+            first.chunks(piece).for_each(|part| watch.server(part).unwrap());
             assert!(watch.is_settled(), "{}", first.escape_ascii());
             assert_eq!(watch.client(b"anything"), Ok(8));
         }
     }
     let mut silent = watch();
-    silent.server(&retry()[..20]);
+    silent.server(&retry()[..20]).unwrap();
     assert!(!silent.is_settled());
     silent.server_ended();
     assert!(silent.is_settled());
@@ -130,7 +156,7 @@ fn whatever_else_the_server_says_first_ends_the_looking() {
 fn a_retry_in_many_records_is_one() {
     for size in [1, 2, 37, 38, 39] {
         let mut watch = watch();
-        watch.server(&records(&server_hello(retry_random()), size));
+        watch.server(&records(&server_hello(retry_random()), size)).unwrap();
         assert_eq!(
             watch.client(&Hello::named("b.example").record()),
             Err(Changed::Name(Name::parse("b.example").unwrap()))
@@ -145,11 +171,11 @@ fn early_data_has_a_cap() {
     let mut waits = watch();
     assert_eq!(waits.client(&much), Ok(MAX_EARLY), "the rest waits for the server");
     assert_eq!(waits.client(&much[MAX_EARLY..]), Ok(0));
-    waits.server(&record(&server_hello([0; 32])));
+    waits.server(&record(&server_hello([0; 32]))).unwrap();
     assert_eq!(waits.client(&much[MAX_EARLY..]), Ok(much.len() - MAX_EARLY));
 
     let mut refused = watch();
-    refused.server(&retry());
+    refused.server(&retry()).unwrap();
     assert_eq!(refused.client(&much), Err(Changed::TooMuch));
 }
 

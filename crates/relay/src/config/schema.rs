@@ -35,7 +35,14 @@ fn value(key: &str) -> Value {
     match key {
         "listeners" => json!({ "type": "array", "minItems": 1, "maxItems": 64, "items": mapping(key) }),
         "access_log" | "admin" => off(),
-        "dns" | "dns.ttl" | "upstream" | "limits" | "timeouts" | "health" | "log" | "shutdown"
+        "dns"
+        | "dns.ttl"
+        | "upstream"
+        | "limits"
+        | "timeouts"
+        | "health"
+        | "log"
+        | "shutdown"
         | "listeners.proxy_protocol" => mapping(key),
         "policy" | "listeners.name" | "access_log.path" => json!({ "type": ["string", "number"], "minLength": 1 }),
         "steering" => words(&["off", "cpu"]),

@@ -144,7 +144,10 @@ fn every_way_in_has_its_values() {
     assert_eq!(all[2].protocol, Protocol::Connect { ports: [443].into(), methods: methods(&["GET", "HEAD"]) });
     assert_eq!(all[3].protocol, Protocol::Connect { ports: [443, 8443].into(), methods: methods(&["GET"]) });
     let from: Vec<_> = all[4].proxy_protocol.as_ref().unwrap().iter().map(ToString::to_string).collect();
-    assert_eq!((from, all[4].destination), (vec!["10.0.0.0/24".into(), "2001:db8::1/128".into()], Destination::None { port: 443 }));
+    assert_eq!(
+        (from, all[4].destination),
+        (vec!["10.0.0.0/24".into(), "2001:db8::1/128".into()], Destination::None { port: 443 })
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use sekisho::outcome::{More, ClosedBy, Offered, Outcome, Verdict};
+use sekisho::outcome::{ClosedBy, More, Offered, Outcome, Verdict};
 use sekisho::reason::Reason;
 use sekisho::record::{AccessLog, Event};
 use sekisho::settings::AccessFormat;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sekisho::policy_store::PolicyStore;
 use sekisho::settings::{
-    AccessFormat, AccessLog, Destination, Dns, Limits, Listener, Log, Protocol, RefusalAlert, Settings, Shutdown, Timeouts,
-    Upstream,
+    AccessFormat, AccessLog, Destination, Dns, Limits, Listener, Log, Protocol, RefusalAlert, Settings, Shutdown,
+    Timeouts, Upstream,
 };
 
 /// Settings with one listener, and an access log at `path`.

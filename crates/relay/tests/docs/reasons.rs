@@ -140,7 +140,8 @@ fn details() -> Details {
         add("forbidden_address", class.label());
     }
     let relay = |file: &str| source::code(&format!("crates/relay/src/{file}.rs"));
-    let files = ["accept", "arrive", "ask", "ask/http", "ask/tls", "connection", "decide", "dial", "lookup", "stop", "worker"];
+    let files =
+        ["accept", "arrive", "ask", "ask/http", "ask/tls", "connection", "decide", "dial", "lookup", "stop", "worker"];
     for file in files {
         for (variant, text) in source::reasons_with_details(&relay(file)) {
             let reason = Reason::ALL.iter().find(|reason| format!("{reason:?}") == variant).expect("a reason");
@@ -158,9 +159,13 @@ fn details() -> Details {
     }
     for file in ["arrive", "ask/http", "ask/tls"] {
         for token in ["closed: ", "broken: "] {
-            source::literals(&relay(file), token).into_iter().for_each(|text| add("client_closed", text));
+            for text in source::literals(&relay(file), token) {
+                add("client_closed", text);
+            }
         }
-        source::literals(&relay(file), "late: ").into_iter().for_each(|text| add("hello_timeout", text));
+        for text in source::literals(&relay(file), "late: ") {
+            add("hello_timeout", text);
+        }
     }
     let lookup = relay("lookup");
     for token in ["Some(", "unwrap_or("] {
@@ -292,11 +297,14 @@ fn proxy_refusals() -> Vec<proxy::Refusal> {
 
 fn changes() -> Vec<Changed> {
     let name = sekisho_name::Name::parse("a.example").expect("a name");
-    let all = [Changed::Name(name), Changed::NoHello(Refusal::NotTls), Changed::Record, Changed::TooMuch, Changed::Ended];
+    let all =
+        [Changed::Name(name), Changed::NoHello(Refusal::NotTls), Changed::Record, Changed::TooMuch, Changed::Ended];
     // A new one does not compile until it has its place.
-    all.iter().for_each(|changed| match changed {
-        Changed::Name(_) | Changed::NoHello(_) | Changed::Record | Changed::TooMuch | Changed::Ended => {}
-    });
+    for changed in &all {
+        match changed {
+            Changed::Name(_) | Changed::NoHello(_) | Changed::Record | Changed::TooMuch | Changed::Ended => {}
+        }
+    }
     all.into()
 }
 
