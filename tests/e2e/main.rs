@@ -7,6 +7,7 @@ mod ending;
 mod explaining;
 mod exports;
 mod features;
+mod ipv6;
 mod lab_itself;
 mod messages;
 mod mismatch;

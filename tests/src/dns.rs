@@ -25,6 +25,8 @@ pub enum Behaviour {
     Answer,
     /// CNAME and exactly these addresses (of the queried family).
     Addresses(Vec<IpAddr>),
+    /// The same without a CNAME, for a resolver between: it would ask for the other name by itself.
+    Plain(Vec<IpAddr>),
     /// No answer at all.
     Silent,
     /// REFUSED.
@@ -243,6 +245,11 @@ impl Shared {
             }
             Behaviour::Answer | Behaviour::Truncated => state.answer(&mut reply, &name, kind, None),
             Behaviour::Addresses(addresses) => state.answer(&mut reply, &name, kind, Some(&addresses)),
+            Behaviour::Plain(addresses) => {
+                state.answer(&mut reply, &name, kind, Some(&addresses));
+                reply.answers.retain(|record| record.record_type() != RecordType::CNAME);
+                reply.answers.iter_mut().for_each(|record| record.name = name.clone());
+            }
         }
         reply.to_vec().ok().map(|bytes| (bytes, delay))
     }

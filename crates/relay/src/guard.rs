@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sekisho_policy::Upstream;
 
+use crate::nat64::Nat64;
+
 /// What the guard says of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
@@ -54,22 +56,45 @@ impl Class {
 }
 
 /// Judges one address under a rule's `upstream`. With `audit`, private, carrier-grade NAT and unique local addresses
-/// that the rule does not permit are let through as [`Judgement::Audited`].
-pub fn judge(address: IpAddr, upstream: &Upstream, audit: bool) -> Judgement {
-    let class = classify(address);
+/// that the rule does not permit are let through as [`Judgement::Audited`]. What a translator of `nat64` makes into an
+/// IPv4 address is judged as that, and a rule's networks permit it in either form.
+pub fn judge(address: IpAddr, upstream: &Upstream, audit: bool, nat64: &Nat64) -> Judgement {
+    let (inner, class) = seen(address, nat64);
     if class == Class::Never {
         return Judgement::Forbidden(class);
     }
     let permitted = match upstream {
         Upstream::Public => class == Class::Public,
         Upstream::Any => true,
-        Upstream::Only(networks) => networks.iter().any(|network| network.contains(&address)),
+        Upstream::Only(networks) => networks
+            .iter()
+            .any(|network| network.contains(&address) || inner.is_some_and(|inner| network.contains(&inner))),
     };
     match class {
         _ if permitted => Judgement::Permitted,
         Class::Private | Class::CarrierGradeNat | Class::UniqueLocal if audit => Judgement::Audited(class),
         _ => Judgement::Forbidden(class),
     }
+}
+
+/// The class that an address is judged by.
+pub fn class_of(address: IpAddr, nat64: &Nat64) -> Class {
+    seen(address, nat64).1
+}
+
+/// What a translator makes of it, and the class of that.
+fn seen(address: IpAddr, nat64: &Nat64) -> (Option<IpAddr>, Class) {
+    let inner = nat64.inner(address).map(IpAddr::V4);
+    // A prefix is the operator's word for what is behind it, but not for what is never dialled.
+    let outer = classify(address);
+    (inner, inner.filter(|_| outer != Class::Never).map_or(outer, classify))
+}
+
+/// Every address that dialling `address` may reach: itself, and an IPv4 address that it carries in whatever form.
+pub fn reached(address: IpAddr, nat64: &Nat64) -> impl Iterator<Item = IpAddr> {
+    let carried = if let IpAddr::V6(v6) = address { embedded_v4(v6) } else { None };
+    let carried = carried.into_iter().flatten().flatten().chain(nat64.inner(address));
+    std::iter::once(address).chain(carried.map(IpAddr::V4))
 }
 
 /// Sorts an address into its class.
@@ -143,112 +168,4 @@ fn embedded_v4(address: Ipv6Addr) -> Option<[Option<Ipv4Addr>; 4]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(text: &str) -> Class {
-        classify(text.parse().unwrap())
-    }
-
-    #[test]
-    fn every_range_has_its_class() {
-        for (class_, addresses) in [
-            (Class::Public, &["52.219.0.1", "1.1.1.1", "100.63.0.1", "172.32.0.1", "2600:1fa0::1", "198.20.0.1"][..]),
-            (Class::Loopback, &["127.0.0.1", "127.255.255.254", "::1"]),
-            (Class::Private, &["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1"]),
-            (Class::CarrierGradeNat, &["100.64.0.1", "100.127.255.255"]),
-            (Class::UniqueLocal, &["fd12::1", "fc00::1", "fd00:ec1::1"]),
-            (Class::Reserved, &["0.1.2.3", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "240.0.0.1"]),
-            (Class::Reserved, &["2001:db8::1", "100::1", "fec0::1", "2001:20::1", "4000::1", "3fff::1", "::2"]),
-            (Class::Translated, &["::ffff:1.1.1.1", "64:ff9b::101:101", "2002:101:101::1", "64:ff9b:1::101:101"]),
-            (Class::Translated, &["2001:0:1:2:3:4:5:6", "::10.0.0.1"]),
-            (Class::Never, &["0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "ff02::1", "169.254.169.254", "fe80::1"]),
-            (Class::Never, &["fd00:ec2::254", "fd00:ec2::23", "168.63.129.16", "169.254.170.2", "febf::1"]),
-            (Class::Never, &["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"]),
-            (
-                Class::Never,
-                &["::169.254.169.254", "2001:0:0:0:0:0:5601:5601", "::ffff:0:169.254.169.254", "::ffff:0.0.0.0"],
-            ),
-            // 169.254.169.254 behind a local-use prefix of /96, /48, /56 and /64; then 1.1.1.1 behind one of /48 and /64.
-            (Class::Never, &["64:ff9b:1:7::a9fe:a9fe", "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:7a9:fe:a9fe::"]),
-            (Class::Never, &["64:ff9b:1:7:a9:fea9:fe00:0"]),
-            (Class::Translated, &["64:ff9b:1:101:1:100::", "64:ff9b:1::1:101:100:0", "64:ff9b:1::"]),
-        ] {
-            for address in addresses {
-                assert_eq!(class(address), class_, "{address}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_rule_permits_but_never_the_metadata_service() {
-        let private = Upstream::Only(["10.0.0.0/8".parse().unwrap()].into());
-        let everything = Upstream::Only(["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()].into());
-        let ask = |text: &str, upstream: &Upstream, audit| judge(text.parse().unwrap(), upstream, audit);
-
-        assert_eq!(ask("10.0.0.1", &Upstream::Public, false), Judgement::Forbidden(Class::Private));
-        assert_eq!(ask("10.0.0.1", &private, false), Judgement::Permitted);
-        assert_eq!(ask("52.219.0.1", &private, false), Judgement::Forbidden(Class::Public));
-        assert_eq!(ask("127.0.0.1", &Upstream::Any, false), Judgement::Permitted);
-        for upstream in [&Upstream::Public, &Upstream::Any, &everything] {
-            for audit in [false, true] {
-                for address in ["169.254.169.254", "fd00:ec2::254", "::ffff:169.254.169.254", "0.0.0.0", "fe80::1"] {
-                    assert_eq!(ask(address, upstream, audit), Judgement::Forbidden(Class::Never), "{address}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn check_warns_of_a_network_that_is_never_dialled_and_of_no_other() {
-        for text in [
-            "0.0.0.0",
-            "0.0.0.1",
-            "10.0.0.1",
-            "127.0.0.1",
-            "168.63.129.15",
-            "168.63.129.16",
-            "168.63.129.17",
-            "169.253.255.255",
-            "169.254.0.0",
-            "169.254.255.255",
-            "169.255.0.0",
-            "223.255.255.255",
-            "224.0.0.0",
-            "239.255.255.255",
-            "240.0.0.0",
-            "255.255.255.254",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "2600:1fa0::1",
-            "fd00:ec1:ffff::1",
-            "fd00:ec2::",
-            "fd00:ec2:ffff:ffff:ffff:ffff:ffff:ffff",
-            "fd00:ec3::",
-            "fe7f::1",
-            "fe80::",
-            "febf:ffff::1",
-            "fec0::1",
-            "feff::1",
-            "ff00::",
-            "ffff:ffff::1",
-        ] {
-            let policy =
-                format!("version: 1\nrules:\n  - {{ name: a, owner: o, hosts: [a.example], upstream: ['{text}'] }}\n");
-            let loaded = sekisho_policy::Policy::parse("policy.yaml", &policy, 0).unwrap();
-            let warned = loaded.warnings.iter().any(|fault| fault.code == "never-dialled");
-            assert_eq!(warned, class(text) == Class::Never, "{text}");
-        }
-    }
-
-    #[test]
-    fn audit_mode_lets_through_what_a_policy_could_permit() {
-        let ask = |text: &str| judge(text.parse().unwrap(), &Upstream::Public, true);
-        assert_eq!(ask("10.0.0.1"), Judgement::Audited(Class::Private));
-        assert_eq!(ask("100.64.0.1"), Judgement::Audited(Class::CarrierGradeNat));
-        assert_eq!(ask("fd12::1"), Judgement::Audited(Class::UniqueLocal));
-        assert_eq!(ask("127.0.0.1"), Judgement::Forbidden(Class::Loopback));
-        assert_eq!(ask("192.0.2.1"), Judgement::Forbidden(Class::Reserved));
-    }
-}
+mod tests;

@@ -22,6 +22,7 @@ pub mod listen;
 mod live;
 mod lookup;
 pub mod metrics;
+pub mod nat64;
 pub mod node;
 pub mod outcome;
 pub mod own;

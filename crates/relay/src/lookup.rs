@@ -8,11 +8,11 @@ use sekisho_resolve::ResolveError;
 use tokio::time::timeout_at;
 
 use crate::decide::Permit;
-use crate::guard::{Judgement, judge};
+use crate::guard::{Judgement, judge, reached};
 use crate::live::Live;
 use crate::outcome::Verdict;
-use crate::own::OwnSockets;
 use crate::reason::Reason;
+use crate::shared::Shared;
 use crate::stop::Stop;
 use crate::worker::Worker;
 
@@ -39,7 +39,7 @@ pub(crate) async fn lookup(
     // The same name, but not one more copy of it for as long as the connection is open.
     live.outcome.borrow_mut().host = Some(answer.name.clone());
 
-    let mut addresses = pass(&answer.addresses, port, permit, &worker.shared.own);
+    let mut addresses = pass(&answer.addresses, port, permit, &worker.shared);
     if addresses.permitted.is_empty() && !addresses.audited.is_empty() {
         let mut outcome = live.outcome.borrow_mut();
         outcome.verdict = Verdict::Audited;
@@ -67,12 +67,14 @@ struct Passed {
     why: Option<&'static str>,
 }
 
-fn pass(addresses: &[IpAddr], port: u16, permit: &Permit, own: &OwnSockets) -> Passed {
+fn pass(addresses: &[IpAddr], port: u16, permit: &Permit, shared: &Shared) -> Passed {
+    let nat64 = &shared.settings.upstream.nat64;
     let mut passed = Passed { permitted: Vec::with_capacity(addresses.len()), ..Passed::default() };
     for &ip in addresses {
         let address = SocketAddr::new(ip, port);
-        match judge(ip, permit.upstream(), permit.audit()) {
-            _ if own.includes(address) => passed.why = passed.why.or(Some("this gate's own socket")),
+        let own = reached(ip, nat64).any(|ip| shared.own.includes(SocketAddr::new(ip, port)));
+        match judge(ip, permit.upstream(), permit.audit(), nat64) {
+            _ if own => passed.why = passed.why.or(Some("this gate's own socket")),
             Judgement::Permitted => passed.permitted.push(address),
             Judgement::Audited(class) => {
                 passed.audited.push(address);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::decide::{ask, unix_now};
 use crate::guard::{Judgement, judge};
 use crate::live::Live;
+use crate::nat64::Nat64;
 use crate::outcome::{Outcome, Verdict};
 use crate::policy_store::{Active, PolicyStore};
 use crate::reason::Reason;
@@ -60,7 +61,7 @@ impl Review {
 
 impl Look {
     /// The word on a relayed connection; `None` when nothing has changed since the last one.
-    pub(crate) fn again(&self, live: &Live) -> Option<Again> {
+    pub(crate) fn again(&self, live: &Live, nat64: &Nat64) -> Option<Again> {
         if live.generation() == self.active.generation && !self.stale {
             return None;
         }
@@ -73,8 +74,8 @@ impl Look {
             reason
         } else {
             let upstream = policy.upstream(word.rule);
-            let judged =
-                outcome.upstream.as_ref().map(|address| judge(address.ip(), upstream, policy.mode() == Mode::Audit));
+            let audit = policy.mode() == Mode::Audit;
+            let judged = outcome.upstream.as_ref().map(|at| judge(at.ip(), upstream, audit, nat64));
             if !matches!(judged, Some(Judgement::Forbidden(_))) {
                 return Some(Again::Allowed);
             }

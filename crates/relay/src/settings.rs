@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::nat64::Nat64;
+
 /// Everything that `sekisho.yaml` says.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -125,6 +127,8 @@ pub struct Dns {
 pub struct Upstream {
     /// This host's addresses that are dialled from, in turn; for a family without one the kernel chooses.
     pub source_addresses: Vec<IpAddr>,
+    /// Prefixes by which a translator reaches IPv4.
+    pub nat64: Nat64,
 }
 
 /// Caps on what the process holds.

@@ -160,7 +160,7 @@ impl Worker {
             if age.since_verdict >= OPEN_LINE && !open.logged_open.replace(true) {
                 self.shared.log.record(Event::Open(Box::new(open.record())));
             }
-            if let Some(again) = look.again(&open.live) {
+            if let Some(again) = look.again(&open.live, &self.shared.settings.upstream.nat64) {
                 self.apply(open, again);
             }
         }

@@ -192,11 +192,11 @@ fn addresses(settings: &Settings, name: &Name, upstream: &Upstream, audit: bool)
         Err(_) => return Err("no answer in time".to_owned()),
     };
     let judged = resolved.answer.addresses.iter().map(|&address| {
-        let judgement = judge(address, upstream, audit);
+        let judgement = judge(address, upstream, audit, &settings.upstream.nat64);
         Address {
             address,
             dialled: !matches!(judgement, Judgement::Forbidden(_)),
-            class: crate::guard::classify(address).label(),
+            class: crate::guard::class_of(address, &settings.upstream.nat64).label(),
         }
     });
     Ok(judged.collect())

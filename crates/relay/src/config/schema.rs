@@ -63,6 +63,9 @@ fn value(key: &str) -> Value {
         "upstream.source_addresses" => {
             json!({ "type": "array", "minItems": 1, "maxItems": 64, "items": { "type": "string" } })
         }
+        "upstream.nat64" => {
+            json!({ "type": "array", "minItems": 1, "maxItems": 8, "items": { "type": "string" } })
+        }
         "dns.ttl.min" | "dns.ttl.max" | "dns.serve_stale" | "shutdown.lame_duck" | "shutdown.drain" => duration(),
         key if key.starts_with("limits.") || key == "access_log.queue" => json!({ "type": "integer", "minimum": 1 }),
         key if key.starts_with("timeouts.") => duration(),

@@ -3,17 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use sekisho_policy::Diagnostic;
 use sekisho_policy::document::Fields;
 
 use super::Builder;
 use super::values::is_word;
+use crate::nat64::{self, Nat64};
 use crate::settings::{AccessFormat, AccessLog, Dns, Endpoint, Limits, Log, Shutdown, Timeouts, Upstream};
 
 pub(super) const DNS: &[&str] = &["servers", "ttl", "serve_stale"];
 pub(super) const TTL: &[&str] = &["min", "max"];
-pub(super) const UPSTREAM: &[&str] = &["source_addresses"];
+pub(super) const UPSTREAM: &[&str] = &["source_addresses", "nat64"];
 pub(super) const LIMITS: &[&str] =
     &["connections", "connections_per_client", "undecided", "hello_handshake", "hello_raw"];
 pub(super) const TIMEOUTS: &[&str] = &["hello", "connect", "idle", "half_closed"];
@@ -65,9 +66,9 @@ impl Builder<'_, '_> {
     }
 
     pub(super) fn upstream(&mut self, fields: &Fields<'_>) -> Upstream {
+        let Some(section) = self.section(fields, "upstream", UPSTREAM) else { return Upstream::default() };
         let mut source_addresses = Vec::new();
-        if let Some(section) = self.section(fields, "upstream", UPSTREAM)
-            && let Some(node) = section.get("source_addresses")
+        if let Some(node) = section.get("source_addresses")
             && let Some(items) = self.reader.list(node, "a list of this host's addresses")
         {
             for item in items {
@@ -90,7 +91,30 @@ impl Builder<'_, '_> {
                 self.reader.push(fault.help("list 1 to 64, or remove it to let the kernel choose"), node.span);
             }
         }
-        Upstream { source_addresses }
+        Upstream { source_addresses, nat64: self.nat64(&section) }
+    }
+
+    fn nat64(&mut self, section: &Fields<'_>) -> Nat64 {
+        let Some(node) = section.get("nat64") else { return Nat64::default() };
+        let Some(items) = self.reader.list(node, "a list of a translator's prefixes") else { return Nat64::default() };
+        let mut prefixes = Vec::new();
+        for item in items {
+            let Some(prefix) = self.reader.parsed::<Ipv6Net>(item, "bad-prefix", "a prefix", "64:ff9b::/96") else {
+                continue;
+            };
+            if nat64::is_prefix(prefix) {
+                prefixes.push(prefix);
+            } else {
+                let fault = Diagnostic::error("bad-prefix", format!("{prefix} is no translator's prefix (RFC 6052)"));
+                let help = "write a network of 32, 40, 48, 56, 64 or 96 bits whose bits 64 to 71 are zero";
+                self.reader.push(fault.help(help), item.span);
+            }
+        }
+        if items.is_empty() || items.len() > 8 {
+            let fault = Diagnostic::error("prefix-count", format!("`nat64` lists {}", items.len()));
+            self.reader.push(fault.help("list 1 to 8, or remove it where IPv4 is reached as IPv4"), node.span);
+        }
+        Nat64::new(prefixes)
     }
 
     pub(super) fn limits(&mut self, fields: &Fields<'_>) -> Limits {

@@ -216,6 +216,20 @@ fn addresses_that_nothing_can_be_dialled_from() {
 }
 
 #[test]
+fn prefixes_that_are_no_translators() {
+    for (list, codes_of) in [
+        ("[\"64:ff9b::/96\", \"2001:db8:64::/48\"]", &[][..]),
+        ("[]", &["prefix-count"]),
+        ("[\"64:ff9b::\"]", &["bad-prefix"]),
+        ("[10.0.0.0/8]", &["bad-prefix"]),
+        ("[\"64:ff9b::/80\"]", &["bad-prefix"]),
+        ("[\"64:ff9b::1/96\"]", &["bad-prefix"]),
+    ] {
+        assert_eq!(codes(&format!("{LEAST}upstream: {{ nat64: {list} }}\n")), codes_of, "{list}");
+    }
+}
+
+#[test]
 fn files_that_are_no_configuration() {
     assert_eq!(codes(""), ["wrong-type"]);
     assert_eq!(codes("{}"), ["missing-key", "missing-key"]);

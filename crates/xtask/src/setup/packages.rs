@@ -44,6 +44,7 @@ pub(super) const FOR_TESTS: &[Program] = &[
     // Not the package `squid`: it conflicts with this one, and cannot read a hello, which the bench's must.
     ("squid", "squid-openssl"),
     ("unbound", "unbound"),
+    ("tayga", "tayga"),
     ("strace", "strace"),
 ];
 
@@ -58,7 +59,7 @@ pub(super) const FOR_BENCH: &[Program] = &[
 ];
 
 /// Packages that would start a server on the host.
-const SERVICES: &[&str] = &["haproxy", "nginx", "prometheus", "sniproxy", "squid-openssl", "unbound"];
+const SERVICES: &[&str] = &["haproxy", "nginx", "prometheus", "sniproxy", "squid-openssl", "tayga", "unbound"];
 
 /// The packages of what is not there, each once.
 pub(super) fn missing(programs: &[Program]) -> Vec<&'static str> {
