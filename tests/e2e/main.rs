@@ -3,6 +3,7 @@
 mod aws;
 mod deploy;
 mod dialling;
+mod egress;
 mod ending;
 mod explaining;
 mod exports;

@@ -1,5 +1,6 @@
 //! The commands.
 
+mod audit;
 mod check;
 mod diff;
 mod explain;
@@ -65,6 +66,9 @@ enum Command {
     /// Print another program's list as a policy
     #[command(subcommand)]
     Import(import::Source),
+    /// Ask a network what an auditor would
+    #[command(subcommand)]
+    Audit(audit::Question),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Export(format) => export::export(&format),
         Command::Learn(arguments) => learn::learn(&arguments),
         Command::Usage(arguments) => usage::usage(&arguments),
+        Command::Audit(question) => audit::audit(&question),
         Command::Import(source) => import::import(&source),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -237,6 +242,9 @@ mod tests {
             "sekisho import squid squid.conf",
             "sekisho import hosts /etc/hosts --format json",
             "sekisho import aws-network-firewall group.json",
+            "sekisho audit egress 192.0.2.10 2001:db8::10 outside.example --tcp 443,22 --udp 443 --no-icmp --wait 2",
+            "sekisho audit egress 192.0.2.10 --name dns.example --refusal-alert unrecognized_name --format json",
+            "sekisho audit answer --bind 192.0.2.10,2001:db8::10 --tcp 443,22 --udp 443",
             "sekisho completions bash",
             "sekisho man",
         ] {
