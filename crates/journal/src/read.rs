@@ -18,7 +18,7 @@ use crate::tally::rfc3339;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadLine {
-    /// Not JSON, or not a line of an access log.
+    /// Not a line of an access log.
     NoRecord,
     /// Longer than [`MAX_LINE`].
     TooLong,
@@ -175,11 +175,11 @@ impl Reading {
         }
         for file in &self.no_log {
             let _ =
-                writeln!(out, "error: {file}: not one record in it: is it an access log of the gate's, in JSON lines?");
+                writeln!(out, "error: {file}: not one record in it: is it an access log of the gate's or of Squid's?");
         }
         for (kind, BadLines { count, first, why }) in &self.bad {
             let what = match kind {
-                BadLine::NoRecord => "no access log lines in JSON",
+                BadLine::NoRecord => "no access log lines",
                 BadLine::TooLong => "too long",
                 BadLine::Unfinished => "cut off by the file's end",
                 BadLine::BadHost => "with a host that is no host name",

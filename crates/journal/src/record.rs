@@ -1,4 +1,5 @@
-//! One line of an access log as values (docs/access-log.md). Fields that are not known here are passed over.
+//! One line of an access log as values (docs/access-log.md): JSON, or Squid's form. Fields that are not known here are
+//! passed over.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -6,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use jiff::Timestamp;
 use sekisho_policy::Protocol;
 use serde::Deserialize;
+
+mod squid;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct Record<'a> {
     pub upstream: Option<IpAddr>,
     /// Of `lost`, how many records.
     pub count: u64,
+    /// In Squid's form, so that it is not known what rule decided, or whether any did.
+    pub foreign: bool,
 }
 
 /// Text of a line: borrowed unless it has an escape.
@@ -101,6 +106,9 @@ impl<'a> Record<'a> {
     /// # Errors
     /// In a few words, why it is no line of an access log.
     pub fn parse(line: &'a [u8]) -> Result<Self, String> {
+        if line.first().is_some_and(u8::is_ascii_digit) {
+            return squid::parse(line).ok_or_else(|| "neither JSON nor a line of Squid's".to_owned());
+        }
         // The parser recurses into nothing that is not named in `Raw`, and a key that stands twice is an error.
         let raw: Raw<'a> = serde_json::from_slice(line).map_err(|error| plain(&error))?;
         let time: Timestamp = raw.time.parse().map_err(|_| "`time` is no RFC 3339 time".to_owned())?;
@@ -136,6 +144,7 @@ impl<'a> Record<'a> {
             reason: raw.reason,
             upstream: raw.upstream.map(|upstream| upstream.ip().to_canonical()),
             count: raw.count.unwrap_or(0),
+            foreign: false,
         })
     }
 }

@@ -173,10 +173,19 @@ impl<'p> Usage<'p> {
         self.all.add(record);
         let mut whole = host != Some(None);
         let name = host.flatten();
+        let mut allowed = false;
         if let Some(name) = name {
-            whole &= self.decide(record, client, name);
+            let counted;
+            (allowed, counted) = self.decide(record, client, name);
+            whole &= counted;
         }
-        if matches!(record.verdict, Some(Verdict::Refused | Verdict::Audited)) && host != Some(None) {
+        let withheld = match record.verdict {
+            Some(Verdict::Refused) => true,
+            // What Squid let through matters where the policy would not.
+            Some(Verdict::Audited) => !(record.foreign && allowed),
+            _ => false,
+        };
+        if withheld && host != Some(None) {
             let reason = record.reason.as_deref().unwrap_or_default();
             let reason = if reason == "audit_rule" { "audit_rule" } else { words::remedy(reason).0 };
             whole &= count(&mut self.refused, (client, name, reason), record, self.caps.pairs);
@@ -185,23 +194,24 @@ impl<'p> Usage<'p> {
         Ok(())
     }
 
-    /// Counts for the rule that decides; `false` when there was no room to.
-    fn decide(&mut self, record: &Record<'_>, client: IpAddr, id: u32) -> bool {
-        let Some(name) = self.names.get(id) else { return true };
+    /// Counts for the rule that decides. Whether the policy lets it through, and `false` when there was no room to count.
+    fn decide(&mut self, record: &Record<'_>, client: IpAddr, id: u32) -> (bool, bool) {
+        let Some(name) = self.names.get(id) else { return (false, true) };
         let request = Request { name, client, port: record.port, protocol: record.protocol, now: record.time };
         let decision = self.policy.decide(&request);
+        let allowed = matches!(decision, Decision::Allow { .. });
         let Some((rule, usage)) = decision.rule().and_then(|rule| Some((rule, self.rules.get_mut(rule.0 as usize)?)))
         else {
-            return true;
+            return (allowed, true);
         };
         if let Decision::Audit { reason: Reason::RuleExpired, .. }
         | Decision::Refuse { reason: Reason::RuleExpired, .. } = decision
         {
             usage.expired.add(record);
-            return true;
+            return (allowed, true);
         }
         usage.used.add(record);
-        count(&mut self.asked, (rule, id), record, self.caps.pairs)
+        (allowed, count(&mut self.asked, (rule, id), record, self.caps.pairs))
     }
 
     /// The report as of `now`, Unix seconds.

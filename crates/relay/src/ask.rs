@@ -87,7 +87,7 @@ pub(crate) async fn begin(
     match then {
         Then::Relay(course) => Ok(course),
         Then::Tunnel => {
-            http::established(stream).await?;
+            http::established(stream, reader).await?;
             let hello = tls::hear_inside(worker, live, host, stream, reader).await?;
             Ok(tls::course(&hello, reader, worker))
         }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::arrive::{Arrived, arrive};
 use crate::ask::{Asked, Course, ask, begin};
@@ -125,7 +125,9 @@ async fn serve_requests(
                 let manner = Manner { keep_alive: manner.keep_alive && reader.bytes().is_empty(), ..manner };
                 let answer = told(&entry, &listener, &stop, manner);
                 if manner.keep_alive {
-                    http::say(&client, &answer).await.ok()?;
+                    // One that asks and asks and reads no answer would be waited for without end.
+                    let said = timeout(GOODBYE, http::say(&client, &answer));
+                    unless_ordered(entry.live(), said).await.ok()?.ok()?.ok()?;
                     reader.renew(patience);
                     (entry, undecided) = again(entry, &client, &mut reader).await?;
                     continue;

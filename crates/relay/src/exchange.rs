@@ -1,7 +1,8 @@
 //! One HTTP request and its answer: the client says what it has announced and no more, the server answers to its end.
 
-use std::io;
+use std::future::pending;
 use std::net::Shutdown;
+use std::{cmp, io};
 
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -10,9 +11,6 @@ use tokio::net::TcpStream;
 use crate::live::{Live, Way};
 use crate::outcome::ClosedBy;
 use crate::transfer::{Tools, drained, reset_on_close, send_all};
-
-/// What is read at a time.
-const READ: usize = 64 * 1024;
 
 /// Sends `first`, the request as far as it is here, then `rest` bytes more of the client's, and relays the answer until
 /// the server ends it. Who ended it; where a side broke, both are reset.
@@ -39,55 +37,106 @@ async fn relay(
     client: &TcpStream,
     upstream: &TcpStream,
     first: &[u8],
-    mut rest: u64,
+    rest: u64,
     live: &Live,
     tools: &Tools,
 ) -> Result<(), ClosedBy> {
-    let client_broke = |_| ClosedBy::ClientReset;
-    let upstream_broke = |_| ClosedBy::UpstreamReset;
-    send_all(upstream, first, Way::Up, live, tools).await.map_err(upstream_broke)?;
-    let mut buffer = Vec::new();
-    loop {
-        tokio::select! {
-            biased;
-            ready = upstream.readable() => {
-                ready.map_err(upstream_broke)?;
-                match read(upstream, READ, &mut buffer, tools).map_err(upstream_broke)? {
-                    None => {}
-                    Some(0) => return Ok(()),
-                    Some(_) => send_all(client, &buffer, Way::Down, live, tools).await.map_err(client_broke)?,
-                }
-            }
-            ready = client.readable(), if rest > 0 => {
-                ready.map_err(client_broke)?;
-                let most = usize::try_from(rest).unwrap_or(READ).min(READ);
-                match read(client, most, &mut buffer, tools).map_err(client_broke)? {
-                    None => continue,
-                    // Half a body is no request.
-                    Some(0) => return Err(ClosedBy::Client),
-                    Some(count) => rest -= count as u64,
-                }
-                send_all(upstream, &buffer, Way::Up, live, tools).await.map_err(upstream_broke)?;
-            }
-            _ = client.ready(Interest::ERROR), if rest == 0 => return Err(ClosedBy::ClientReset),
-        }
+    send_all(upstream, first, Way::Up, live, tools).await.map_err(|_| ClosedBy::UpstreamReset)?;
+    // Side by side: a server may answer while it is still being told, and neither way waits for the other.
+    tokio::select! {
+        biased;
+        ended = answer(client, upstream, live, tools) => ended,
+        broken = say_rest(client, upstream, rest, live, tools) => Err(broken),
     }
 }
 
-/// Reads at most `most` bytes into `buffer`; `None` when it was a false alarm.
-fn read(source: &TcpStream, most: usize, buffer: &mut Vec<u8>, tools: &Tools) -> io::Result<Option<usize>> {
+/// Relays the answer to its end.
+async fn answer(client: &TcpStream, upstream: &TcpStream, live: &Live, tools: &Tools) -> Result<(), ClosedBy> {
+    let mut status = None;
+    loop {
+        upstream.readable().await.map_err(|_| ClosedBy::UpstreamReset)?;
+        let Some(bytes) = read(upstream, u64::MAX, tools).map_err(|_| ClosedBy::UpstreamReset)? else { continue };
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        // An answer of its own comes behind those that only say to go on (RFC 9110 §15.2).
+        if status.is_none_or(|status| status < 200)
+            && let Some(said) = status_of(&bytes)
+        {
+            status = Some(said);
+            live.outcome.borrow_mut().more().status = status;
+        }
+        send_all(client, &bytes, Way::Down, live, tools).await.map_err(|_| ClosedBy::ClientReset)?;
+    }
+}
+
+/// Sends what the client has announced and still has to say, then waits for its side to break. Whose side did.
+async fn say_rest(client: &TcpStream, upstream: &TcpStream, mut rest: u64, live: &Live, tools: &Tools) -> ClosedBy {
+    while rest > 0 {
+        if client.readable().await.is_err() {
+            return ClosedBy::ClientReset;
+        }
+        match read(client, rest, tools) {
+            Ok(None) => {}
+            // Half a body is no request.
+            Ok(Some(bytes)) if bytes.is_empty() => return ClosedBy::Client,
+            Ok(Some(bytes)) => {
+                rest = rest.saturating_sub(bytes.len() as u64);
+                if send_all(upstream, &bytes, Way::Up, live, tools).await.is_err() {
+                    return ClosedBy::UpstreamReset;
+                }
+            }
+            Err(_) => return ClosedBy::ClientReset,
+        }
+    }
+    // It may have left, or only finished: either way the server does not have all the time that there is.
+    match client.ready(Interest::READABLE | Interest::ERROR).await {
+        Ok(ready) if ready.is_error() => return ClosedBy::ClientReset,
+        Ok(ready) if ready.is_read_closed() => live.half_closed(),
+        // Bytes that nobody reads.
+        Ok(_) => {}
+        Err(_) => return ClosedBy::ClientReset,
+    }
+    match client.ready(Interest::ERROR).await {
+        Ok(_) => ClosedBy::ClientReset,
+        Err(_) => pending().await,
+    }
+}
+
+/// The status with which an answer begins (RFC 9112 §4), where it stands in its first bytes.
+fn status_of(bytes: &[u8]) -> Option<u16> {
+    let (version, rest) = bytes.split_at_checked(9)?;
+    let digits = rest.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let one = version.starts_with(b"HTTP/1.") && version.ends_with(b" ");
+    std::str::from_utf8(digits).ok().filter(|_| one)?.parse().ok()
+}
+
+/// What there is to read, at most `most` bytes; empty at the end of data. `None` when it was a false alarm.
+fn read(source: &TcpStream, most: u64, tools: &Tools) -> io::Result<Option<Vec<u8>>> {
     let mut scratch = tools.scratch.borrow_mut();
-    let most = most.min(scratch.len());
+    let most = cmp::min(scratch.len(), usize::try_from(most).unwrap_or(usize::MAX));
     match source.try_read(scratch.get_mut(..most).unwrap_or_default()) {
         Ok(count) => {
             if (1..most).contains(&count) {
                 drained(source);
             }
-            buffer.clear();
-            buffer.extend_from_slice(scratch.get(..count).unwrap_or_default());
-            Ok(Some(count))
+            Ok(Some(scratch.get(..count).unwrap_or_default().to_vec()))
         }
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_where_an_answer_begins_with_one() {
+        assert_eq!(status_of(b"HTTP/1.1 200 OK\r\n"), Some(200));
+        assert_eq!(status_of(b"HTTP/1.0 301"), Some(301));
+        for other in ["", "HTTP/1.1 20", "HTTP/1.1 2x0 ", "HTTP/2.0 200 ", "HTTP/1.11200 ", "<html> 200 OK"] {
+            assert_eq!(status_of(other.as_bytes()), None, "{other}");
+        }
     }
 }

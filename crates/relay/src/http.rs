@@ -56,11 +56,13 @@ pub(crate) fn refusal(
 ) -> Vec<u8> {
     let (status, phrase, error) = status(reason);
     let label = reason.label();
-    // Names and details hold nothing that a header or a terminal could take for something else.
+    // Names and details hold nothing that a header or a terminal could take for something else: no quote either.
     let whom = host.map_or_else(String::new, |host| format!(" to {}", host.as_str()));
     let why = detail.map_or_else(String::new, |detail| format!(" ({detail})"));
     let what = if status < 500 { "is not let through by" } else { "could not be served through" };
     let content = format!("This request{whom} {what} the gate: {label}{why}.\n");
+    // Of what a proxy answers to a CONNECT most clients show its first line alone (RFC 9112 §4: a phrase is for people).
+    let phrase = if manner.proxied { format!("{phrase} (sekisho: {label})") } else { phrase.to_owned() };
     let mut answer = format!(
         "HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n",
         content.len()
@@ -70,7 +72,7 @@ pub(crate) fn refusal(
         let _ = write!(answer, "Allow: {}\r\n", allowed.join(", "));
     }
     if manner.proxied {
-        let _ = write!(answer, "Proxy-Status: sekisho; error={error}; details=\"{label}\"\r\n");
+        let _ = write!(answer, "Proxy-Status: sekisho; error={error}; details=\"{label}{why}\"\r\n");
     }
     answer.push_str(if manner.keep_alive { "Connection: keep-alive\r\n\r\n" } else { "Connection: close\r\n\r\n" });
     if !manner.head {
@@ -121,11 +123,9 @@ mod tests {
     fn a_proxys_client_is_told_in_its_own_words() {
         let manner = Manner { keep_alive: true, head: true, proxied: true };
         let text = told(Reason::ConnectTimeout, manner);
-        assert!(text.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{text}");
-        assert!(
-            text.contains("Proxy-Status: sekisho; error=connection_timeout; details=\"connect_timeout\"\r\n"),
-            "{text}"
-        );
+        assert!(text.starts_with("HTTP/1.1 504 Gateway Timeout (sekisho: connect_timeout)\r\n"), "{text}");
+        let status = "Proxy-Status: sekisho; error=connection_timeout; details=\"connect_timeout (a few words)\"\r\n";
+        assert!(text.contains(status), "{text}");
         assert!(text.ends_with("Connection: keep-alive\r\n\r\n"), "HEAD has no content: {text}");
     }
 }

@@ -177,6 +177,8 @@ pub struct Outcome {
 pub struct More {
     /// The HTTP method that was asked for; `CONNECT` where a tunnel was.
     pub method: Option<Box<str>>,
+    /// The status that the upstream answered, where the gate saw it.
+    pub status: Option<u16>,
     /// The VPC endpoint that a balancer says the client came through.
     pub vpce: Option<Box<str>>,
 }
@@ -213,7 +215,7 @@ impl Outcome {
     /// The record of another request on the same connection.
     pub(crate) fn successor(&self, conn: u64) -> Self {
         let vpce = self.more.as_ref().and_then(|more| more.vpce.clone());
-        let more = vpce.map(|vpce| Box::new(More { method: None, vpce: Some(vpce) }));
+        let more = vpce.map(|vpce| Box::new(More { vpce: Some(vpce), ..More::default() }));
         let client = self.client.socket();
         Self { original_dst: self.original_dst.clone(), more, ..Self::new(conn, self.listener, client) }
     }

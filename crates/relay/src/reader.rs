@@ -74,6 +74,12 @@ impl Reader {
         self.left = patience;
     }
 
+    /// Waits for something else of the client's, such as that it takes an answer, on the same patience. `None` when that is
+    /// used up.
+    pub(crate) async fn patiently<F: Future>(&mut self, waiting: F) -> Option<F::Output> {
+        patiently(&mut self.left, waiting).await
+    }
+
     /// Reads until `look`, which is shown everything that is here after every read, has found something or refused it.
     ///
     /// Not cancellation safe in the sense that matters nowhere here: dropped, it loses nothing of what it has read.
@@ -89,18 +95,23 @@ impl Reader {
         {
             return Ok(found);
         }
-        let begun = Instant::now();
         let reading = read_until(&mut self.bytes, stream, tools, awaited.most, look);
-        let read = timeout_at((begun + self.left).into(), reading).await;
-        self.left = self.left.saturating_sub(begun.elapsed());
+        let read = patiently(&mut self.left, reading).await;
         match read {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(Unread::Stopped(stop))) => Err(stop),
-            Ok(Err(Unread::Closed)) => Err(Stop::new(Reason::ClientClosed, awaited.closed)),
-            Ok(Err(Unread::Broken)) => Err(Stop::new(Reason::ClientClosed, awaited.broken)),
-            Err(_) => Err(Stop::new(Reason::HelloTimeout, awaited.late)),
+            Some(Ok(found)) => Ok(found),
+            Some(Err(Unread::Stopped(stop))) => Err(stop),
+            Some(Err(Unread::Closed)) => Err(Stop::new(Reason::ClientClosed, awaited.closed)),
+            Some(Err(Unread::Broken)) => Err(Stop::new(Reason::ClientClosed, awaited.broken)),
+            None => Err(Stop::new(Reason::HelloTimeout, awaited.late)),
         }
     }
+}
+
+async fn patiently<F: Future>(left: &mut Duration, waiting: F) -> Option<F::Output> {
+    let begun = Instant::now();
+    let waited = timeout_at((begun + *left).into(), waiting).await;
+    *left = left.saturating_sub(begun.elapsed());
+    waited.ok()
 }
 
 async fn read_until<T>(

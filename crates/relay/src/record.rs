@@ -3,6 +3,7 @@
 mod file;
 mod line;
 mod object;
+mod squid;
 #[cfg(test)]
 mod tests;
 mod writer;

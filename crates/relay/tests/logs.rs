@@ -74,8 +74,7 @@ fn a_bad_line_is_told_and_fails_nothing() {
     let output = sekisho(directory.path(), "learn access.jsonl", "");
     assert_eq!(output.status.code(), Some(0));
     assert!(
-        err(&output)
-            .starts_with("warning: lines passed over, no access log lines in JSON: 1; the first is access.jsonl:2 (")
+        err(&output).starts_with("warning: lines passed over, no access log lines: 1; the first is access.jsonl:2 (")
     );
     assert!(out(&output).contains("2 connections by 1 client"), "{}", out(&output));
 }
@@ -95,21 +94,21 @@ fn what_is_incomplete_is_1_and_says_so() {
 
 #[test]
 fn without_a_connection_nothing_is_said_of_use() {
-    let squid = "1763975702.481     12 10.20.0.15 TCP_TUNNEL/200 5120 CONNECT a.example:443 - HIER_DIRECT/10.0.0.1 -\n";
+    let nginx = "10.20.0.15 - - [24/Nov/2026:09:15:02 +0000] \"GET / HTTP/1.1\" 200 12\n";
     let started = "{\"time\":\"2026-11-24T09:15:02Z\",\"event\":\"start\"}\n";
     let directory = directory(&[
         ("access.jsonl", &format!("{LINE}\n")),
         ("empty", ""),
         ("started", started),
-        ("squid", squid),
+        ("nginx", nginx),
         ("policy.yaml", POLICY),
     ]);
     for (log, since, code) in [
         ("access.jsonl --since 2026-11-25", " since 2026-11-25T00:00:00Z", 0),
         ("empty", "", 0),
         ("started", "", 0),
-        ("squid", "", 1),
-        ("empty squid", "", 1),
+        ("nginx", "", 1),
+        ("empty nginx", "", 1),
     ] {
         let usage = sekisho(directory.path(), &format!("usage --policy policy.yaml {log}"), "");
         assert_eq!(out(&usage), format!("no connection in the logs{since}: nothing can be said of use\n"));
@@ -125,13 +124,35 @@ fn without_a_connection_nothing_is_said_of_use() {
         assert_eq!(value["usage"]["looked_at"], serde_json::json!({ "connections": 0 }));
         for output in [usage, learned, json] {
             assert_eq!(output.status.code(), Some(code), "{log}");
-            assert_eq!(err(&output).starts_with("error: squid: not one record in it: "), code == 1, "{}", err(&output));
+            assert_eq!(err(&output).starts_with("error: nginx: not one record in it: "), code == 1, "{}", err(&output));
         }
     }
     // Beside a log that is one, the rest is there all the same; but it is not the whole.
-    let both = sekisho(directory.path(), "usage --policy policy.yaml access.jsonl squid", "");
+    let both = sekisho(directory.path(), "usage --policy policy.yaml access.jsonl nginx", "");
     assert_eq!(both.status.code(), Some(1));
-    assert!(out(&both).starts_with("1 connection, ") && err(&both).starts_with("error: squid: "), "{}", err(&both));
+    assert!(out(&both).starts_with("1 connection, ") && err(&both).starts_with("error: nginx: "), "{}", err(&both));
+}
+
+/// Squid's own log beside the policy that is to take its place: what it let through and the policy would not stands out.
+#[test]
+fn a_log_of_squids_is_compared_with_a_policy() {
+    let squid = "1795511702.481     12 10.20.0.15 TCP_TUNNEL/200 5120 CONNECT a.example:443 - HIER_DIRECT/192.0.2.1 -\n\
+                 1795511703.481     12 10.20.0.15 TCP_TUNNEL/200 5120 CONNECT other.example:443 - HIER_DIRECT/192.0.2.2 -\n\
+                 1795511704.481      0 10.20.0.16 TCP_DENIED/403 3900 CONNECT bad.example:443 - HIER_NONE/- text/html\n";
+    let policy = "version: 1\nrules:\n  - { name: a, hosts: [a.example] }\n";
+    let directory = directory(&[("squid.log", squid), ("policy.yaml", policy)]);
+    let usage = sekisho(directory.path(), "usage squid.log --policy policy.yaml --format json", "");
+    assert_eq!((usage.status.code(), err(&usage).as_str()), (Some(0), ""));
+    let value: serde_json::Value = serde_json::from_str(&out(&usage)).unwrap();
+    assert_eq!(value["usage"]["looked_at"]["connections"], 3);
+    let refused: Vec<_> =
+        value["usage"]["refused"].as_array().unwrap().iter().map(|one| one["host"].as_str()).collect();
+    assert_eq!(refused, [Some("other.example"), Some("bad.example")]);
+    let learned = sekisho(directory.path(), "learn squid.log --policy policy.yaml", "");
+    let text = out(&learned);
+    let (rules, aside) = text.split_once("# In no rule.").unwrap();
+    assert!(rules.contains("- other.example\n") && !rules.contains("- a.example\n"), "{text}");
+    assert!(aside.contains("bad.example: no_rule") && !aside.contains("other.example"), "{text}");
 }
 
 #[test]

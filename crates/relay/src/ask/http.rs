@@ -113,10 +113,11 @@ async fn read(
     Ok(request)
 }
 
-/// Tells a proxy's client that its tunnel stands.
-pub(super) async fn established(stream: &TcpStream) -> Result<(), Stop> {
+/// Tells a proxy's client that its tunnel stands. It may have read nothing of what it was told before.
+pub(super) async fn established(stream: &TcpStream, reader: &mut Reader) -> Result<(), Stop> {
+    let deaf = Stop::new(Reason::HelloTimeout, "did not read that its tunnel stood");
     let gone = Stop::new(Reason::ClientClosed, "reset before its tunnel stood");
-    say(stream, ESTABLISHED).await.map_err(|_| gone)
+    reader.patiently(say(stream, ESTABLISHED)).await.ok_or(deaf)?.map_err(|_| gone)
 }
 
 /// A request that peek refused, in this crate's words.

@@ -1,11 +1,11 @@
 //! A record as a line: JSON, or Squid's native form.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::object::{Clock, Object, key};
-use crate::outcome::{ClosedBy, Outcome, Verdict};
+use super::squid;
+use crate::outcome::{ClosedBy, Outcome};
 use crate::reason::Reason;
 use crate::settings::AccessFormat;
 
@@ -27,7 +27,10 @@ impl Lines {
     pub fn closed(&mut self, out: &mut Vec<u8>, format: AccessFormat, outcome: &Outcome) {
         match format {
             AccessFormat::Json => self.connection(out, "close", outcome),
-            AccessFormat::Squid => squid(out, outcome),
+            AccessFormat::Squid => {
+                let listener = self.listeners.get(usize::from(outcome.listener));
+                squid::line(out, outcome, listener.map_or("tls", |(_, protocol)| protocol));
+            }
         }
     }
 
@@ -71,29 +74,9 @@ impl Lines {
         }
         if let Some(more) = &outcome.more {
             more.method.as_ref().inspect(|method| line.text(key!("method"), method));
+            more.status.inspect(|&status| line.number(key!("status"), status.into()));
             more.vpce.as_ref().inspect(|vpce| line.text(key!("vpce"), vpce));
         }
         line.end();
     }
-}
-
-/// Appends a line about a connection that has ended, in Squid's native form:
-/// `time elapsed client code/status bytes CONNECT host:port - hierarchy/peer -`.
-fn squid(out: &mut Vec<u8>, outcome: &Outcome) {
-    let duration = Duration::from(outcome.duration);
-    let end = (outcome.accepted + duration).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let (code, status) = match outcome.verdict {
-        Verdict::Allowed | Verdict::Audited => ("TCP_TUNNEL", 200),
-        Verdict::Refused => ("TCP_DENIED", 403),
-        Verdict::Failed => ("TCP_TUNNEL", 503),
-    };
-    let (host, port) = (outcome.host.as_ref().map_or("-", |host| host.as_str()), outcome.port.unwrap_or(0));
-    let (seconds, millis, elapsed) = (end.as_secs(), end.subsec_millis(), duration.as_millis());
-    let (client, bytes) = (outcome.client.ip(), outcome.bytes_down);
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{seconds}.{millis:03} {elapsed:6} {client} {code}/{status} {bytes} CONNECT {host}:{port} - ");
-    let _ = match &outcome.upstream {
-        Some(peer) => writeln!(out, "HIER_DIRECT/{} -", peer.ip()),
-        None => writeln!(out, "HIER_NONE/- -"),
-    };
 }

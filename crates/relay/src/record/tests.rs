@@ -12,6 +12,7 @@ use crate::reason::Reason;
 use crate::settings::AccessFormat;
 
 mod files;
+mod squid;
 
 /// Settings of which only the access log matters.
 fn settings(path: Option<&Path>, format: AccessFormat, queue: usize) -> Settings {

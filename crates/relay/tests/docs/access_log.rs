@@ -80,7 +80,7 @@ fn examples() -> [Outcome; 2] {
 /// A record with everything in it.
 fn full() -> Outcome {
     let [outcome, _] = examples();
-    let more = More { method: Some("CONNECT".into()), vpce: Some("vpce-08d2bf15fac5001c9".into()) };
+    let more = More { method: Some("CONNECT".into()), status: Some(200), vpce: Some("vpce-08d2bf15fac5001c9".into()) };
     let more = Some(Box::new(more));
     Outcome { reason: Some(Reason::ForbiddenAddress), detail: Some("private address"), more, ..outcome }
 }
