@@ -13,9 +13,11 @@ use lab::process::Process;
 use serde_json::Value;
 
 mod balancers;
+mod clients;
 mod connect;
 mod http;
 mod second_hello;
+mod tunnels;
 
 /// A host that one rule lists for TLS and for plain HTTP, and an address of it.
 const HOST: &str = "listed.example";

@@ -17,7 +17,7 @@ pub(super) fn ensure() -> Result<()> {
     if fs::read_to_string(&done).is_ok_and(|text| text == wanted) {
         return Ok(());
     }
-    say::progress("installing an evaluator of AWS's policies into target/node (npm, a few seconds)");
+    say::progress("installing an evaluator of AWS's policies and HTTP clients into target/node (npm, a few seconds)");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     fs::write(directory.join("package.json"), &wanted)?;
     // No script of a package's is run, and the file has every version.

@@ -46,6 +46,8 @@ pub(super) const FOR_TESTS: &[Program] = &[
     ("unbound", "unbound"),
     ("tayga", "tayga"),
     ("strace", "strace"),
+    ("git", "git"),
+    ("go", "golang-go"),
 ];
 
 pub(super) const FOR_BENCH: &[Program] = &[
