@@ -1,6 +1,5 @@
 //! One HTTP request and its answer: the client says what it has announced and no more, the server answers to its end.
 
-use std::future::pending;
 use std::net::Shutdown;
 use std::{cmp, io};
 
@@ -90,17 +89,14 @@ async fn say_rest(client: &TcpStream, upstream: &TcpStream, mut rest: u64, live:
         }
     }
     // It may have left, or only finished: either way the server does not have all the time that there is.
-    match client.ready(Interest::READABLE | Interest::ERROR).await {
-        Ok(ready) if ready.is_error() => return ClosedBy::ClientReset,
-        Ok(ready) if ready.is_read_closed() => live.half_closed(),
+    match client.peek(&mut [0]).await {
+        Ok(0) => live.half_closed(),
         // Bytes that nobody reads.
         Ok(_) => {}
         Err(_) => return ClosedBy::ClientReset,
     }
-    match client.ready(Interest::ERROR).await {
-        Ok(_) => ClosedBy::ClientReset,
-        Err(_) => pending().await,
-    }
+    let _broken = client.ready(Interest::ERROR).await;
+    ClosedBy::ClientReset
 }
 
 /// The status with which an answer begins (RFC 9112 §4), where it stands in its first bytes.
@@ -129,7 +125,127 @@ fn read(source: &TcpStream, most: u64, tools: &Tools) -> io::Result<Option<Vec<u
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::outcome::Outcome;
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (one, other) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (one, other) = (one.unwrap(), other.unwrap().0);
+        // Small, so that a side that does not read is felt soon.
+        for stream in [&one, &other] {
+            SockRef::from(stream).set_recv_buffer_size(64 * 1024).unwrap();
+            SockRef::from(stream).set_send_buffer_size(64 * 1024).unwrap();
+        }
+        (one, other)
+    }
+
+    /// Runs an exchange of `first` and `rest` more bytes between what `client` and `server` do.
+    async fn exchanged<C: Future, S: Future>(
+        rest: u64,
+        client: impl FnOnce(TcpStream) -> C,
+        server: impl FnOnce(TcpStream) -> S,
+        live: &Live,
+    ) -> (ClosedBy, C::Output, S::Output) {
+        let ((client_end, near), (far, server_end)) = (connected().await, connected().await);
+        let tools = Tools::new(4, Arc::default());
+        live.relaying();
+        let all = async {
+            let ends = async {
+                let by = exchange(&near, &far, b"head", rest, live, &tools).await;
+                drop(far);
+                by
+            };
+            tokio::join!(ends, client(client_end), server(server_end))
+        };
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("it hangs")
+    }
+
+    fn live() -> Live {
+        Live::new(Outcome::new(1, 0, ([127, 0, 0, 1], 1).into()))
+    }
+
+    /// Both buffers of a way fill: each way must go on without the other.
+    #[tokio::test]
+    async fn a_server_that_answers_while_it_is_still_told_is_heard() {
+        const BODY: u64 = 8 << 20;
+        let live = live();
+        let client = |mut client: TcpStream| async move {
+            let (mut read, mut write) = client.split();
+            let body = vec![b'x'; BODY as usize];
+            let mut answer = Vec::new();
+            let (sent, heard) = tokio::join!(write.write_all(&body), read.read_to_end(&mut answer));
+            sent.unwrap();
+            heard.unwrap();
+            answer.len() as u64
+        };
+        let server = |mut server: TcpStream| async move {
+            // As slow a server as there is: what it was told goes back before it reads on.
+            let mut block = vec![0; 16 * 1024];
+            let mut told = 0;
+            while told < BODY + 4 {
+                let count = server.read(&mut block).await.unwrap();
+                server.write_all(&block[..count]).await.unwrap();
+                told += count as u64;
+            }
+            told
+        };
+        let (by, answer, told) = exchanged(BODY, client, server, &live).await;
+        assert_eq!((by, answer, told), (ClosedBy::Upstream, BODY + 4, BODY + 4));
+        assert_eq!(live.bytes(), (BODY + 4, BODY + 4));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_finished_may_still_be_answered_but_not_waited_for_without_end() {
+        let live = &live();
+        let client = |mut client: TcpStream| async move {
+            client.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            answer
+        };
+        let server = |mut server: TcpStream| async move {
+            server.read_exact(&mut [0; 4]).await.unwrap();
+            // The tick finds it half closed, whose time is shorter than a quiet connection's.
+            while !live.tick().unwrap().half_closed {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            server.write_all(b"HTTP/1.1 204 None\r\n\r\n").await.unwrap();
+        };
+        let (by, answer, ()) = exchanged(0, client, server, live).await;
+        assert_eq!((by, &answer[..]), (ClosedBy::Upstream, &b"HTTP/1.1 204 None\r\n\r\n"[..]));
+        assert_eq!(live.outcome.borrow().more.as_ref().and_then(|more| more.status), Some(204));
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_request_goes_nowhere() {
+        let live = live();
+        let client = |mut client: TcpStream| async move {
+            client.write_all(b"bodyGET /more HTTP/1.1\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            let _ = client.read_to_end(&mut answer).await;
+            answer
+        };
+        let server = |mut server: TcpStream| async move {
+            let mut told = [0; 8];
+            server.read_exact(&mut told).await.unwrap();
+            // Nothing more comes, so far as anybody can wait for that.
+            let more = tokio::time::timeout(Duration::from_millis(200), server.read_u8()).await;
+            server.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            (told, more.is_err())
+        };
+        let (by, _, (told, quiet)) = exchanged(4, client, server, &live).await;
+        assert_eq!((by, &told, quiet), (ClosedBy::Upstream, b"headbody", true));
+        assert_eq!(live.bytes().0, 8);
+    }
 
     #[test]
     fn a_status_is_read_where_an_answer_begins_with_one() {

@@ -121,7 +121,7 @@ fn a_refused_client_may_ask_on_and_each_request_has_its_record() -> Result<()> {
     let gate = Gate::start(&lab, &options)?;
     lab.gate_dns.set_name("gone.example", Behaviour::NxDomain);
     let asked = ["a.example:443", "gone.example:443", "b.example:443"].map(connect);
-    let said = converse(&lab.client, &asked.each_ref().map(|one| one.as_bytes()))?;
+    let said = converse(&lab.client, &asked.each_ref().map(String::as_bytes))?;
     for (said, status) in said.iter().zip(["403", "502", "403"]) {
         ensure!(said.starts_with(&format!("HTTP/1.1 {status} ")) && said.contains("Connection: keep-alive"), "{said}");
     }
