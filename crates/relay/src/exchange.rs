@@ -178,7 +178,7 @@ mod tests {
         let live = live();
         let client = |mut client: TcpStream| async move {
             let (mut read, mut write) = client.split();
-            let body = vec![b'x'; BODY as usize];
+            let body = vec![b'x'; usize::try_from(BODY).unwrap()];
             let mut answer = Vec::new();
             let (sent, heard) = tokio::join!(write.write_all(&body), read.read_to_end(&mut answer));
             sent.unwrap();
