@@ -9,11 +9,10 @@
 #   undo                    host.sh remove       everything on the host then dials for itself
 #
 # The gate listens on loopback (bind 127.0.0.1:8443 and [::1]:8443, destination: redirect). Its user must exist before
-# this is loaded. What to change is in the next four lines.
+# this is loaded. What to change is in the next three lines; with a listener for plain HTTP as well, GATES="443:8443 80:8080".
 
 GATE_USER="sekisho"
-HTTPS="443"
-GATE=8443
+GATES="443:8443"
 MARK=0x5e15
 
 # Loops are avoided by user: sekisho's own connections are the only ones that leave. So nothing else may run as that user,
@@ -31,8 +30,8 @@ chains() {
     echo ":SEKISHO_HOST - [0:0]"
     echo "-A SEKISHO_HOST -o lo -j RETURN"
     echo "-A SEKISHO_HOST -m owner --uid-owner $GATE_USER -j RETURN"
-    for port in $HTTPS; do
-        echo "-A SEKISHO_HOST -p tcp --dport $port -j REDIRECT --to-ports $GATE"
+    for pair in $GATES; do
+        echo "-A SEKISHO_HOST -p tcp --dport ${pair%%:*} -j REDIRECT --to-ports ${pair##*:}"
     done
     echo "COMMIT"
 
@@ -40,9 +39,9 @@ chains() {
     echo ":SEKISHO_LEAVE - [0:0]"
     echo ":SEKISHO_HTTPS - [0:0]"
     echo "-A SEKISHO_LEAVE -o lo -j RETURN"
-    for port in $HTTPS; do
-        echo "-A SEKISHO_LEAVE -p tcp --dport $port -g SEKISHO_HTTPS"
-        echo "-A SEKISHO_LEAVE -p udp --dport $port -g SEKISHO_HTTPS"
+    for pair in $GATES; do
+        echo "-A SEKISHO_LEAVE -p tcp --dport ${pair%%:*} -g SEKISHO_HTTPS"
+        echo "-A SEKISHO_LEAVE -p udp --dport ${pair%%:*} -g SEKISHO_HTTPS"
     done
     # QUIC shows no name that could be read. Rejected, not dropped: clients then fall back to TCP at once.
     echo "-A SEKISHO_HTTPS -p udp -j REJECT"

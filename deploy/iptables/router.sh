@@ -8,12 +8,12 @@
 #   look, with counters     router.sh show
 #   undo                    router.sh remove     the box then forwards as its kernel is set to
 #
-# Addresses and ports to change are in the next seven lines. An empty CLIENTS6 still keeps IPv6's port 443 shut.
+# Addresses and ports to change are in the next six lines; with a listener for plain HTTP as well, GATES="443:8443 80:8080".
+# An empty CLIENTS6 still keeps IPv6's port 443 shut.
 
 CLIENTS4="10.20.0.0/16"
 CLIENTS6="2001:db8:20::/64"
-HTTPS="443"
-GATE=8443
+GATES="443:8443"
 # What clients may send through this box besides, as protocol:port. Empty: nothing. Each is a way out that nobody looks
 # into; queries to a resolver that answers any name (udp:53) are one too.
 PASSED=""
@@ -36,8 +36,9 @@ chains() {
     echo "*nat"
     echo ":SEKISHO_ROUTER - [0:0]"
     for network in $networks; do
-        for port in $HTTPS; do
-            echo "-A SEKISHO_ROUTER -s $network -p tcp --dport $port -j REDIRECT --to-ports $GATE"
+        for pair in $GATES; do
+            port=${pair%%:*}
+            echo "-A SEKISHO_ROUTER -s $network -p tcp --dport $port -j REDIRECT --to-ports ${pair##*:}"
             # QUIC shows no name that could be read. Brought to this box, and rejected there (SEKISHO_QUIC): so that it
             # is rejected, not dropped, whether this box forwards or not. Clients then fall back to TCP at once.
             echo "-A SEKISHO_ROUTER -s $network -p udp --dport $port -j REDIRECT --to-ports $port"
@@ -51,13 +52,13 @@ chains() {
     echo ":SEKISHO_OTHERS - [0:0]"
     echo ":SEKISHO_REFUSE - [0:0]"
     # Whoever sent it: what was redirected is not forwarded, so what is forwarded was not redirected.
-    for port in $HTTPS; do
-        echo "-A SEKISHO_FORWARD -p tcp --dport $port -g SEKISHO_REFUSE"
-        echo "-A SEKISHO_FORWARD -p udp --dport $port -g SEKISHO_REFUSE"
+    for pair in $GATES; do
+        echo "-A SEKISHO_FORWARD -p tcp --dport ${pair%%:*} -g SEKISHO_REFUSE"
+        echo "-A SEKISHO_FORWARD -p udp --dport ${pair%%:*} -g SEKISHO_REFUSE"
     done
     for network in $networks; do
-        for port in $HTTPS; do
-            echo "-A SEKISHO_QUIC -s $network -p udp --dport $port -j REJECT"
+        for pair in $GATES; do
+            echo "-A SEKISHO_QUIC -s $network -p udp --dport ${pair%%:*} -j REJECT"
         done
         echo "-A SEKISHO_FORWARD -s $network -g SEKISHO_OTHERS"
     done

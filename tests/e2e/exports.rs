@@ -14,7 +14,7 @@ use lab::net::exported;
 use lab::netns::{self, Netns};
 use lab::process::Process;
 use sekisho_policy::Policy;
-use sekisho_policy::export::{Filter, Packets, Place};
+use sekisho_policy::export::{Filter, Means, Packets, Place};
 
 const NOW: i64 = 1_795_521_600;
 
@@ -59,7 +59,7 @@ fn every_port_that_a_rule_opens_by_tls_is_redirected_and_no_other_passes() -> Re
         (Filter::Nftables, &host, &lab.gate),
         (Filter::Iptables, &host, &lab.gate),
     ] {
-        let export = policy.packets(&Packets { filter, place: place.clone(), gate: 8443 })?;
+        let export = policy.packets(&Packets { filter, place: place.clone(), means: Means::Redirect, gate: 8443, http: None })?;
         let file = lab.directory().join("rules");
         fs::write(&file, export.text)?;
         let path = file.to_str().context("path")?;

@@ -8,6 +8,7 @@ mod ending;
 mod explaining;
 mod exports;
 mod features;
+mod interception;
 mod ipv6;
 mod lab_itself;
 mod messages;

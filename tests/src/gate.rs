@@ -45,6 +45,10 @@ pub struct Options {
     pub descriptors: u32,
     /// The user that it runs as. Pipes are counted for a user, whatever else runs as it.
     pub user: u32,
+    /// The capability that it is started with, e.g. `+net_admin`; none if empty.
+    pub capability: String,
+    /// A program that the command line is given to while it has all privileges still, e.g. to open sockets for the gate.
+    pub activator: Vec<String>,
     /// A program that the gate's own command line is given to, in place of running it at once.
     pub wrapper: Vec<String>,
 }
@@ -69,6 +73,8 @@ impl Options {
             admin_port: 9180,
             descriptors: 65_536,
             user: UID,
+            capability: String::new(),
+            activator: Vec::new(),
             wrapper: Vec::new(),
         }
     }
@@ -110,10 +116,16 @@ impl<'lab> Gate<'lab> {
         // More than this process may have itself cannot be given where root lacks CAP_SYS_RESOURCE.
         let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let (uid, files) = (options.user.to_string(), format!("--nofile={}", most.min(options.descriptors.into())));
+        let capability = match &*options.capability {
+            "" => "-all".to_owned(),
+            capability => format!("-all,{capability}"),
+        };
         let mut command = lab.gate.cmd("prlimit");
         command
             .arg(files)
-            .args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--inh-caps=-all", "--no-new-privs"])
+            .args(&options.activator)
+            .args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--no-new-privs"])
+            .args([format!("--inh-caps={capability}"), format!("--ambient-caps={capability}")])
             .args(&options.wrapper)
             .arg(binary)
             .args(["run", "--config"])

@@ -20,6 +20,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod activation;
 pub mod certs;
 pub mod cgroup;
 pub mod dns;

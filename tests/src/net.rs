@@ -44,6 +44,18 @@ impl<'lab> Redirect<'lab> {
         Ok(Self { ns: &lab.gate, undo: vec!["sh".to_owned(), file, "remove".to_owned()] })
     }
 
+    /// As [`Redirect::nftables`] by TPROXY, with the rules and routes that the file's comments tell of.
+    ///
+    /// # Errors
+    /// Fails without nft, or a kernel without TPROXY or policy routing.
+    pub fn tproxy(lab: &'lab Lab) -> Result<Self> {
+        let file = exported(lab, "nftables", &["--for", "router", "--by", "tproxy", "--pass", "udp:53,tcp:53"])?;
+        route_marked(&lab.gate, &std::fs::read_to_string(&file)?)?;
+        load(&lab.gate, &["nft", "-f", &file])?;
+        let undo = "nft delete table inet sekisho_router".split(' ').map(str::to_owned).collect();
+        Ok(Self { ns: &lab.gate, undo })
+    }
+
     /// On one host: what any user but the gate's own sends from the gate's namespace itself.
     ///
     /// # Errors
@@ -61,6 +73,16 @@ impl Drop for Redirect<'_> {
         let mut words = self.undo.iter().map(String::as_str);
         let _ = self.ns.run(words.next().unwrap_or_default(), words);
     }
+}
+
+/// Runs the commands of `ip` that stand in the comments of rules for TPROXY.
+///
+/// # Errors
+/// Fails where they do, or where there are fewer than a rule and a route for each family.
+pub fn route_marked(ns: &Netns, rules: &str) -> Result<()> {
+    let commands: Vec<_> = rules.lines().filter_map(|line| line.strip_prefix("#   ip ")).collect();
+    anyhow::ensure!(commands.len() == 4, "no rules and routes for TPROXY: {commands:?}");
+    commands.iter().try_for_each(|command| ns.run("ip", command.split(' ')).map(drop))
 }
 
 /// What `sekisho export` prints for the lab's clients, as a file in the lab's directory.

@@ -19,7 +19,7 @@ use crate::rule::{Action, Mode, Protocol, RuleInfo, Upstream};
 
 pub use domains::{Domains, LeftOut};
 pub use network_firewall::NetworkFirewallError;
-pub use packets::{Filter, Packets, PacketsError, Place};
+pub use packets::{Filter, Means, Packets, PacketsError, Place};
 
 /// Text for another program, and what was lost on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]

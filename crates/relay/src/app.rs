@@ -22,15 +22,17 @@ use crate::admin::{self, Surface};
 use crate::config::Config;
 use crate::engine::{self, Engine, Sockets};
 use crate::features::Features;
+use crate::handed::Handed;
 use crate::limits::Caps;
 use crate::listen::{self, BindError};
 use crate::metrics::Metrics;
 use crate::node::{Node, Stage};
 use crate::own::OwnSockets;
 use crate::policy_store::PolicyStore;
+use crate::privilege::{self, ShedError};
 use crate::recent::Recent;
 use crate::record::AccessLog;
-use crate::settings::Settings;
+use crate::settings::{Destination, Settings};
 use crate::shared::Shared;
 use crate::sources::{SourceError, Sources};
 
@@ -48,6 +50,9 @@ pub enum RunError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Capabilities that have served cannot be given up.
+    #[error(transparent)]
+    Shed(#[from] ShedError),
     /// An address cannot be dialled from.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -76,11 +81,13 @@ pub enum RunError {
     RecordsLost,
 }
 
-/// Serves until told to stop. Blocks; prints nothing but the operator's log.
+/// Serves until told to stop. Blocks; prints nothing but the operator's log. `threads` is called once this process has
+/// the privileges that it keeps: only then may there be other threads.
 ///
 /// # Errors
 /// [`RunError`] says why it could not start, or what went wrong at its end.
-pub fn run(path: &Path) -> Result<(), RunError> {
+pub fn run(path: &Path, threads: fn()) -> Result<(), RunError> {
+    let handed = Handed::from_environment().map_err(BindError::from)?;
     let Config { settings, faults, .. } = Config::load(path);
     let Some(settings) = settings else { return Err(RunError::Config(Box::new(faults))) };
     start_log(&settings);
@@ -94,14 +101,23 @@ pub fn run(path: &Path) -> Result<(), RunError> {
         tracing::warn!("the policy has warnings:\n{}", warnings.human());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
-    runtime.block_on(serve(settings, Arc::new(policy)))
+    runtime.block_on(serve(settings, Arc::new(policy), handed, threads))
 }
 
-async fn serve(settings: Settings, policy: Arc<PolicyStore>) -> Result<(), RunError> {
+async fn serve(
+    settings: Settings,
+    policy: Arc<PolicyStore>,
+    handed: Handed,
+    threads: fn(),
+) -> Result<(), RunError> {
     let sources = Arc::new(Sources::new(&settings.upstream.source_addresses)?);
-    let sockets = Sockets::bind(&settings)?;
+    let sockets = Sockets::open(&settings, handed)?;
     let admin = settings.admin.as_ref().map(|admin| listen_one(admin.bind)).transpose()?;
     let health = settings.health.as_ref().map(|health| listen_one(health.bind)).transpose()?;
+    if settings.listeners.iter().any(|listener| listener.destination == Destination::Tproxy) {
+        privilege::shed()?;
+    }
+    threads();
     let bound = |socket: &Option<tokio::net::TcpListener>| socket.as_ref().and_then(|s| s.local_addr().ok());
     let (admin_at, health_at) = (bound(&admin), bound(&health));
     let listening = sockets.addresses();

@@ -1,12 +1,14 @@
 //! Who a client is and where it wanted to go, by whatever way it came.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use sekisho_peek::proxy::{self, About, MAX_HEADER, Progress, Refusal};
 use tokio::net::TcpStream;
 
 use crate::destination::{self, plain};
+use crate::live::Live;
 use crate::reader::{Awaited, Reader};
 use crate::reason::Reason;
 use crate::settings::{Destination, Listener};
@@ -41,11 +43,10 @@ pub(crate) async fn arrive(
     let port = match listener.destination {
         Destination::None { port } => port,
         Destination::Redirect => {
-            let mut outcome = live.outcome.borrow_mut();
-            let original = destination::original(stream, outcome.client.ip(), listener.bind).ok().flatten();
-            outcome.original_dst = original.map(Into::into);
-            original.ok_or(Stop::new(Reason::NotRedirected, "the client dialled the gate itself"))?.port()
+            let client = live.outcome.borrow().client.ip();
+            intercepted(live, destination::original(stream, client, listener.bind))?
         }
+        Destination::Tproxy => intercepted(live, destination::kept(stream, &entry.worker().shared.own))?,
     };
     let mut arrived = Arrived { port, probe: false };
     if let Some(from) = &listener.proxy_protocol {
@@ -54,6 +55,14 @@ pub(crate) async fn arrive(
         entry.claim().map_err(over)?;
     }
     Ok(arrived)
+}
+
+/// The port that the client dialled, wherever the kernel has kept that.
+fn intercepted(live: &Live, dialled: io::Result<Option<SocketAddr>>) -> Result<u16, Stop> {
+    let dialled = dialled.ok().flatten();
+    live.outcome.borrow_mut().original_dst = dialled.map(Into::into);
+    let direct = Stop::new(Reason::NotRedirected, "the client dialled the gate itself");
+    dialled.map(|dialled| dialled.port()).ok_or(direct)
 }
 
 /// A mark that a sender may speak for others.

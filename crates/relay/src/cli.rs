@@ -121,10 +121,11 @@ enum Done {
     Wrong,
 }
 
-/// Runs the command that the process was started with.
-pub fn main() -> ExitCode {
+/// Runs the command that the process was started with. `threads` starts those that the program has besides the gate's, once
+/// a node may have any ([`app::run`]).
+pub fn main(threads: fn()) -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run { config } => Ok(run(&config)),
+        Command::Run { config } => Ok(run(&config, threads)),
         Command::Check { config, format, deny } => check::check(&config.path, format, deny.is_some()),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Diff(arguments) => diff::diff(&arguments),
@@ -158,8 +159,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(config: &ConfigFile) -> Done {
-    match app::run(&config.path) {
+fn run(config: &ConfigFile, threads: fn()) -> Done {
+    match app::run(&config.path, threads) {
         Ok(()) => Done::Right,
         Err(RunError::Config(faults) | RunError::Policy(faults)) => {
             complain(&shown(&faults, &io::stderr()));

@@ -1,10 +1,12 @@
-//! Where a client wanted to go, before the kernel redirected it here.
+//! Where a client wanted to go, before the kernel brought it here.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
+
+use crate::own::OwnSockets;
 
 /// The destination that the client dialled, from the kernel's NAT table; `None` if nothing redirected the connection:
 /// there is no entry, or the entry says the address that the client reached anyway. `listener` is where the listening
@@ -24,6 +26,13 @@ pub(crate) fn original(stream: &TcpStream, client: IpAddr, listener: SocketAddr)
     let may_be_direct = [original.port(), 0].contains(&listener.port());
     let direct = may_be_direct && plain(stream.local_addr()?) == original;
     Ok((!direct).then_some(original))
+}
+
+/// The destination that the client dialled, which a connection by TPROXY has kept as its own address; `None` if that is
+/// one of this process's sockets, so that nothing needed to bring it here.
+pub(crate) fn kept(stream: &TcpStream, own: &OwnSockets) -> io::Result<Option<SocketAddr>> {
+    let dialled = plain(stream.local_addr()?);
+    Ok((!own.includes(dialled)).then_some(dialled))
 }
 
 /// A v4-mapped address as the IPv4 address that it is.

@@ -13,7 +13,8 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::accept::{Way, accept};
 use crate::limits::Caps;
-use crate::listen::{BindError, bind};
+use crate::handed::{Handed, Row};
+use crate::listen::{self, BindError};
 use crate::metrics::{Metrics, Shard};
 use crate::settings::Settings;
 use crate::shared::{Phase, Shared};
@@ -31,38 +32,48 @@ pub enum StartError {
     Worker(#[source] io::Error),
 }
 
-/// Listening sockets, bound and not yet served: one row for each listener, one socket in it for each worker.
+/// Listening sockets, bound and not yet served: one row for each listener, with the sockets of each worker in it.
 #[derive(Debug)]
 pub struct Sockets {
-    rows: Vec<Vec<TcpListener>>,
+    rows: Vec<Row>,
     /// The workers' processors, where they have some of their own.
     processors: Vec<usize>,
 }
 
 impl Sockets {
-    /// Binds every listener of the settings, or none.
-    pub fn bind(settings: &Settings) -> Result<Self, BindError> {
+    /// Takes or binds the sockets of every listener of the settings, or none.
+    ///
+    /// # Errors
+    /// [`BindError`] says which cannot be had, and why.
+    pub fn open(settings: &Settings, handed: Handed) -> Result<Self, BindError> {
         let threads = settings.threads.max(1);
-        let bound = settings.listeners.iter().map(|listener| bind(listener.bind, threads));
-        let rows = bound.collect::<Result<Vec<_>, _>>()?;
-        let processors = if settings.steering { steered(&rows, threads) } else { Vec::new() };
+        let own = handed.is_empty();
+        let rows = listen::open(&settings.listeners, threads, handed)?;
+        let processors = match (settings.steering, own) {
+            (false, _) => Vec::new(),
+            (true, true) => steered(&rows, threads),
+            (true, false) => {
+                tracing::warn!("no steering: sockets are handed over, and may be shared");
+                Vec::new()
+            }
+        };
         Ok(Self { rows, processors })
     }
 
     /// The addresses that were bound, in the settings' order, with the ports that the kernel chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.rows.iter().filter_map(|row| row.first()?.local_addr().ok()).collect()
+        self.rows.iter().filter_map(|row| row.first()?.first()?.local_addr().ok()).collect()
     }
 }
 
 /// The workers' processors, once their sockets have the connections of these. Without, connections are dealt out by the
 /// kernel's hash, which costs speed only.
-fn steered(rows: &[Vec<TcpListener>], workers: usize) -> Vec<usize> {
+fn steered(rows: &[Row], workers: usize) -> Vec<usize> {
     let Some(processors) = steering::processors(workers) else {
         tracing::warn!(workers, "no steering: there are fewer processors than workers");
         return Vec::new();
     };
-    match rows.iter().try_for_each(|row| steer(row, &processors)) {
+    match rows.iter().try_for_each(|row| steer(row.iter().flatten(), &processors)) {
         Ok(()) => processors,
         Err(error) => {
             tracing::warn!(%error, "no steering: the kernel refuses it");
@@ -82,7 +93,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts one worker for each socket of a row. It serves at once.
+    /// Starts the workers that the rows are for. They serve at once.
     pub fn start(shared: &Arc<Shared>, metrics: &Metrics, sockets: Sockets) -> Result<Self, StartError> {
         let (phase, receiver) = watch::channel(Phase::Serve);
         if !sockets.processors.is_empty() {
@@ -158,7 +169,7 @@ fn work(
     index: usize,
     shared: Arc<Shared>,
     shard: Arc<Shard>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Vec<TcpListener>>,
     phase: watch::Receiver<Phase>,
 ) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -166,9 +177,12 @@ fn work(
         let ways: Vec<_> = shared.settings.listeners.iter().cloned().map(Rc::new).collect();
         let worker = Rc::new(Worker::new(index, shared, shard));
         let mut acceptors = JoinSet::new();
-        for ((index, listener), socket) in (0..).zip(ways).zip(listeners) {
-            let socket = tokio::net::TcpListener::from_std(socket)?;
-            acceptors.spawn_local(accept(Rc::clone(&worker), Way { index, listener }, socket, phase.clone()));
+        for ((index, listener), sockets) in (0..).zip(ways).zip(listeners) {
+            for socket in sockets {
+                let socket = tokio::net::TcpListener::from_std(socket)?;
+                let way = Way { index, listener: Rc::clone(&listener) };
+                acceptors.spawn_local(accept(Rc::clone(&worker), way, socket, phase.clone()));
+            }
         }
         worker.tick_until_done(phase, acceptors).await;
         Ok(())

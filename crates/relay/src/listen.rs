@@ -1,10 +1,15 @@
-//! Binds listening sockets: one for each worker on each address, and none beside another process's.
+//! Listening sockets: those that are handed over, and others bound here, one for each worker on each address and none beside
+//! another process's.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::handed::{Handed, HandedError, Row};
+use crate::privilege;
+use crate::settings::{Destination, Listener};
 
 mod holder;
 
@@ -30,6 +35,20 @@ pub enum BindError {
         /// What it said.
         source: io::Error,
     },
+    /// A socket for TPROXY takes a capability.
+    #[error(
+        "cannot listen on {address} with `destination: tproxy`, which takes CAP_NET_ADMIN; let systemd hand the socket over \
+         (a socket unit with Transparent=yes), or start sekisho with that capability, which it gives up once it listens"
+    )]
+    Transparent {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// What a supervisor handed over is not what the listeners want.
+    #[error(transparent)]
+    Handed(#[from] HandedError),
 }
 
 /// What to do about the commonest refusal.
@@ -41,19 +60,49 @@ fn advice(source: &io::Error) -> &'static str {
     }
 }
 
+/// The sockets of every listener: what was handed over by its name, else bound here. All of them, or none.
+pub(crate) fn open(listeners: &[Listener], workers: usize, mut handed: Handed) -> Result<Vec<Row>, BindError> {
+    let rows = listeners.iter().map(|listener| {
+        if let Some(row) = handed.take(listener, workers)? {
+            return Ok(row);
+        }
+        let sockets = match listener.destination {
+            Destination::Tproxy => bind_transparent(listener.bind, workers)?,
+            _ => bind(listener.bind, workers)?,
+        };
+        Ok(sockets.into_iter().map(|socket| vec![socket]).collect())
+    });
+    let rows = rows.collect::<Result<_, BindError>>()?;
+    handed.all_taken(listeners)?;
+    Ok(rows)
+}
+
 /// Binds `address` once for each of `count` workers. With port 0 the kernel chooses a port, the same for all.
 pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
-    listen(address, count).map_err(|source| match source.kind() {
+    listen(address, count, false).map_err(|source| refused(address, source))
+}
+
+/// The same with sockets that TPROXY may bring connections to any address to.
+fn bind_transparent(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
+    privilege::raise();
+    listen(address, count, true).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => BindError::Transparent { address, source },
+        _ => refused(address, source),
+    })
+}
+
+fn refused(address: SocketAddr, source: io::Error) -> BindError {
+    match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { address, holder: holder::describe(address) },
         _ => BindError::Refused { address, source },
-    })
+    }
 }
 
 /// The sockets share the port by `SO_REUSEPORT`, which would as gladly let a second process of the same user take half
 /// of the traffic. So the first one listens without it and gains it only then: where anybody listens already, that
 /// fails, and of two processes that start together only one gets so far.
-fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    let first = socket(address)?;
+fn listen(address: SocketAddr, count: usize, transparent: bool) -> io::Result<Vec<TcpListener>> {
+    let first = socket(address, transparent)?;
     first.bind(&address.into())?;
     first.listen(BACKLOG)?;
     first.set_reuse_port(true)?;
@@ -61,7 +110,7 @@ fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
 
     let mut sockets = vec![first.into()];
     for _ in 1..count {
-        let next = socket(address)?;
+        let next = socket(address, transparent)?;
         next.set_reuse_port(true)?;
         next.bind(&bound)?;
         next.listen(BACKLOG)?;
@@ -70,18 +119,27 @@ fn listen(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     Ok(sockets)
 }
 
-/// A socket with every option that accepted sockets inherit, so that none is set for each connection.
-fn socket(address: SocketAddr) -> io::Result<Socket> {
+fn socket(address: SocketAddr, transparent: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     // TIME_WAIT of the process before must not keep this one from starting.
     socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    tune(&SockRef::from(&socket))?;
-    keep_alive(&SockRef::from(&socket))?;
+    if transparent && address.is_ipv4() {
+        socket.set_ip_transparent_v4(true)?;
+    } else if transparent {
+        socket.set_ip_transparent_v6(true)?;
+    }
+    prepare(&SockRef::from(&socket))?;
     Ok(socket)
+}
+
+/// Gives a socket every option that accepted sockets inherit, so that none is set for each connection.
+pub(crate) fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    tune(socket)?;
+    keep_alive(socket)
 }
 
 /// What a relayed socket has from its first byte on, whichever side it is on: small messages go out at once.
@@ -144,7 +202,7 @@ mod tests {
             let barrier = std::sync::Barrier::new(2);
             let start = || {
                 barrier.wait();
-                listen(address, 2)
+                listen(address, 2, false)
             };
             let (one, other) = std::thread::scope(|scope| {
                 let other = scope.spawn(start);

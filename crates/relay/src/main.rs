@@ -6,5 +6,12 @@
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> std::process::ExitCode {
-    sekisho::cli::main()
+    sekisho::cli::main(give_back)
+}
+
+/// Starts jemalloc's own thread, which gives memory back when nobody allocates. Not before `main`: a thread keeps the
+/// capabilities that the process was started with, and a gate is to have none.
+fn give_back() {
+    // Where it cannot be had, memory is given back as others allocate.
+    let _ = tikv_jemalloc_ctl::background_thread::write(true);
 }

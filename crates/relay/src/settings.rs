@@ -55,6 +55,8 @@ pub struct Listener {
     pub destination: Destination,
     /// Whose connections begin with a PROXY header; `None` where nobody's do.
     pub proxy_protocol: Option<Arc<[IpNet]>>,
+    /// Whether its socket has to be handed over by a supervisor, and is never bound here.
+    pub handed_over: bool,
 }
 
 /// How the clients of a listener say what they want.
@@ -92,6 +94,8 @@ impl Protocol {
 pub enum Destination {
     /// From the kernel's NAT table: iptables or nftables REDIRECT.
     Redirect,
+    /// From the connection itself, which keeps it: iptables or nftables TPROXY.
+    Tproxy,
     /// Nowhere: a balancer is the destination, and this port is dialled.
     None {
         /// The port dialled upstream.
@@ -104,6 +108,7 @@ impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Redirect => f.write_str("redirect"),
+            Self::Tproxy => f.write_str("tproxy"),
             Self::None { port } => write!(f, "none, port {port}"),
         }
     }

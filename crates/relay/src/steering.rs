@@ -19,8 +19,8 @@ pub(crate) fn processors(workers: usize) -> Option<Vec<usize>> {
 
 /// Gives each worker's listening socket of one address the connections that the worker's processor receives. Before Linux
 /// 6.2 this has no effect beside `SO_REUSEPORT`.
-pub(crate) fn steer(sockets: &[TcpListener], processors: &[usize]) -> io::Result<()> {
-    sockets.iter().zip(processors).try_for_each(|(socket, &cpu)| SockRef::from(socket).set_cpu_affinity(cpu))
+pub(crate) fn steer<'s>(sockets: impl IntoIterator<Item = &'s TcpListener>, processors: &[usize]) -> io::Result<()> {
+    sockets.into_iter().zip(processors).try_for_each(|(socket, &cpu)| SockRef::from(socket).set_cpu_affinity(cpu))
 }
 
 /// Keeps the calling thread on `processor`.

@@ -19,6 +19,7 @@ pub(crate) fn settings() -> Settings {
             protocol: Protocol::Tls,
             destination: Destination::Redirect,
             proxy_protocol: None,
+            handed_over: false,
         }],
         policy: PathBuf::new(),
         dns: Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },

@@ -19,6 +19,16 @@ pub enum Filter {
     Iptables,
 }
 
+/// By which means a connection comes to the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Means {
+    /// The kernel's NAT gives it the gate's address.
+    #[default]
+    Redirect,
+    /// It keeps the address that was dialled, and a transparent socket takes it.
+    Tproxy,
+}
+
 /// Where they are loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -43,8 +53,12 @@ pub struct Packets {
     pub filter: Filter,
     /// Where they are loaded.
     pub place: Place,
-    /// The gate's own port.
+    /// How connections come to the gate.
+    pub means: Means,
+    /// The gate's own port for TLS.
     pub gate: u16,
+    /// Its port for plain HTTP, if it is to have that as well.
+    pub http: Option<u16>,
 }
 
 /// Why there are no rules to print.
@@ -56,6 +70,8 @@ pub enum PacketsError {
     AnyClient,
     /// The gate's port is one of those that are redirected.
     GatePort(u16),
+    /// A port is to be redirected to two of the gate's, or two of the gate's are one.
+    SharedPort(u16),
     /// The user's name has a character that no user's name has.
     User,
 }
@@ -68,6 +84,7 @@ impl std::fmt::Display for PacketsError {
                 "a rule of the policy is for any client, so the policy does not say which networks to redirect: name them with --clients",
             ),
             Self::GatePort(port) => write!(f, "the gate's own port {port} is among those that are redirected to it"),
+            Self::SharedPort(port) => write!(f, "port {port} is for TLS and for plain HTTP, and can be for one only"),
             Self::User => f.write_str("a user's name has letters, digits, `_`, `-` and `.` only"),
         }
     }
@@ -81,19 +98,18 @@ impl Policy {
     /// # Errors
     /// [`PacketsError`] says what the policy leaves open.
     pub fn packets(&self, packets: &Packets) -> Result<Export, PacketsError> {
-        let ports = self.redirected();
+        let ports = self.opened(Protocol::Tls);
         if ports.is_empty() {
             return Err(PacketsError::NoPorts);
         }
-        if ports.contains(&packets.gate) {
-            return Err(PacketsError::GatePort(packets.gate));
+        let mut pairs = vec![(ports, packets.gate)];
+        if let Some(gate) = packets.http {
+            // Also where no rule opens one: what the gate refuses, it records.
+            let ports = Some(self.opened(Protocol::Http)).filter(|ports| !ports.is_empty());
+            pairs.push((ports.unwrap_or_else(|| vec![80]), gate));
         }
-        let (what, template) = match (packets.filter, &packets.place) {
-            (Filter::Nftables, Place::Router { .. }) => ("nftables --for router", NFT_ROUTER),
-            (Filter::Nftables, Place::Host { .. }) => ("nftables --for host", NFT_HOST),
-            (Filter::Iptables, Place::Router { .. }) => ("iptables --for router", SH_ROUTER),
-            (Filter::Iptables, Place::Host { .. }) => ("iptables --for host", SH_HOST),
-        };
+        refuse_shared(&pairs)?;
+        let (what, template) = template(packets);
         let mut settings = vec![];
         let nft = packets.filter == Filter::Nftables;
         let listed = |items: Vec<String>| if nft { format!("{{ {} }}", items.join(", ")) } else { items.join(" ") };
@@ -138,22 +154,31 @@ impl Policy {
                 });
             }
         }
-        let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
-        let (https, gate) = if nft { ("define https = ", "define gate = ") } else { ("HTTPS=", "GATE=") };
-        let ports = match &ports[..] {
-            [one] if nft => one.clone(),
-            _ if nft => listed(ports),
-            _ => format!("\"{}\"", listed(ports)),
-        };
-        settings.push((https.to_owned(), ports));
-        settings.push((gate.to_owned(), packets.gate.to_string()));
-        Ok(Export { text: fill(template, &header(self, what), &settings), notes: Vec::new() })
+        if nft {
+            let names = [("https", "gate"), ("http", "gate_http")];
+            let lines = |(name, gate_name): (&str, &str), (ports, gate): &(Vec<u16>, u16)| {
+                let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+                let ports = if let [one] = &ports[..] { one.clone() } else { listed(ports) };
+                [format!("define {name} = {ports}"), format!("define {gate_name} = {gate}")]
+            };
+            let lines: Vec<_> = names.into_iter().zip(&pairs).map(|(names, pair)| lines(names, pair)).collect();
+            for (at, prefix) in ["define https = ", "define gate = "].into_iter().enumerate() {
+                let all: Vec<_> = lines.iter().filter_map(|lines| lines.get(at)).map(String::as_str).collect();
+                settings.push((prefix.to_owned(), all.join("\n").replacen(prefix, "", 1)));
+            }
+        } else {
+            let each = pairs.iter().flat_map(|(ports, gate)| ports.iter().map(move |port| format!("{port}:{gate}")));
+            settings.push(("GATES=".to_owned(), format!("\"{}\"", each.collect::<Vec<_>>().join(" "))));
+        }
+        let twins = nft && packets.http.is_some();
+        let text = fill(template, &header(self, what), &settings, twins);
+        Ok(Export { text, notes: Vec::new() })
     }
 
-    /// The ports that allow rules open by TLS, ascending.
-    fn redirected(&self) -> Vec<u16> {
+    /// The ports that allow rules open by a protocol, ascending.
+    fn opened(&self, protocol: Protocol) -> Vec<u16> {
         let rules = self.rules.iter().filter(|rule| rule.action == Action::Allow);
-        let mut ports: Vec<_> = rules.flat_map(|rule| rule.ports_of(Protocol::Tls)).collect();
+        let mut ports: Vec<_> = rules.flat_map(|rule| rule.ports_of(protocol)).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
@@ -171,24 +196,61 @@ impl Policy {
     }
 }
 
+/// What is printed, in a few words, and the file of `deploy/` that it is.
+fn template(packets: &Packets) -> (&'static str, &'static str) {
+    match (packets.filter, packets.means, &packets.place) {
+        (Filter::Nftables, Means::Redirect, Place::Router { .. }) => ("nftables --for router", NFT_ROUTER),
+        (Filter::Nftables, Means::Redirect, Place::Host { .. }) => ("nftables --for host", NFT_HOST),
+        (Filter::Iptables, Means::Redirect, Place::Router { .. }) => ("iptables --for router", SH_ROUTER),
+        (Filter::Iptables, Means::Redirect, Place::Host { .. }) => ("iptables --for host", SH_HOST),
+        (Filter::Nftables, Means::Tproxy, Place::Router { .. }) => ("nftables --for router --by tproxy", NFT_TPROXY_ROUTER),
+        (Filter::Nftables, Means::Tproxy, Place::Host { .. }) => ("nftables --for host --by tproxy", NFT_TPROXY_HOST),
+        (Filter::Iptables, Means::Tproxy, Place::Router { .. }) => ("iptables --for router --by tproxy", SH_TPROXY_ROUTER),
+        (Filter::Iptables, Means::Tproxy, Place::Host { .. }) => ("iptables --for host --by tproxy", SH_TPROXY_HOST),
+    }
+}
+
+/// Of ports and the gate's port for each: none stands twice.
+fn refuse_shared(pairs: &[(Vec<u16>, u16)]) -> Result<(), PacketsError> {
+    let mut seen = Vec::new();
+    for (ports, gate) in pairs {
+        if let Some(&(_, gate)) = pairs.iter().find(|(_, gate)| ports.contains(gate)) {
+            return Err(PacketsError::GatePort(gate));
+        }
+        if let Some(&twice) = ports.iter().chain([gate]).find(|port| seen.contains(*port)) {
+            return Err(PacketsError::SharedPort(twice));
+        }
+        seen.extend(ports.iter().chain([gate]));
+    }
+    Ok(())
+}
+
 pub(super) const NFT_ROUTER: &str = include_str!("../../../../deploy/nftables/router.nft");
 pub(super) const NFT_HOST: &str = include_str!("../../../../deploy/nftables/host.nft");
 pub(super) const SH_ROUTER: &str = include_str!("../../../../deploy/iptables/router.sh");
 pub(super) const SH_HOST: &str = include_str!("../../../../deploy/iptables/host.sh");
+pub(super) const NFT_TPROXY_ROUTER: &str = include_str!("../../../../deploy/nftables/tproxy-router.nft");
+pub(super) const NFT_TPROXY_HOST: &str = include_str!("../../../../deploy/nftables/tproxy-host.nft");
+pub(super) const SH_TPROXY_ROUTER: &str = include_str!("../../../../deploy/iptables/tproxy-router.sh");
+pub(super) const SH_TPROXY_HOST: &str = include_str!("../../../../deploy/iptables/tproxy-host.sh");
 
 /// Addresses for documentation (RFC 5737, RFC 3849), which belong to nobody.
 const NOBODY4: &str = "192.0.2.0/24";
 const NOBODY6: &str = "2001:db8::/32";
 
-/// The template with its header behind the first line, and with each setting's line in place of its own.
-fn fill(template: &str, header: &[String], settings: &[(String, String)]) -> String {
-    let mut out = String::with_capacity(template.len() + 400);
+/// The template with its header behind the first line, and with each setting's line in place of its own. With `twins`,
+/// each rule for TLS is followed by the same for plain HTTP.
+fn fill(template: &str, header: &[String], settings: &[(String, String)], twins: bool) -> String {
+    let mut out = String::with_capacity(template.len() + 1000);
     for (number, line) in template.lines().enumerate() {
         let setting = settings.iter().find(|(prefix, _)| line.starts_with(prefix.as_str()));
         let _ = match setting {
             Some((prefix, value)) => writeln!(out, "{}{value}", prefix.replace("# ", "")),
             None => writeln!(out, "{line}"),
         };
+        if twins && line.contains("$https") {
+            let _ = writeln!(out, "{}", line.replace("$https", "$http").replace(":$gate", ":$gate_http"));
+        }
         if number == 0 {
             out.push_str("#\n");
             comments(&mut out, header);

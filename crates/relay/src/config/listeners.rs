@@ -7,13 +7,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use sekisho_policy::Diagnostic;
 use sekisho_policy::diagnostic::is_hidden;
-use sekisho_policy::document::{Fields, Node, Span};
+use sekisho_policy::document::{Fields, Node};
 
 use super::{Builder, sections};
 use crate::settings::{Destination, Listener, Methods, Protocol, Settings};
 
 pub(super) const KEYS: &[&str] =
-    &["name", "bind", "protocol", "destination", "port", "proxy_protocol", "methods", "connect_ports"];
+    &["name", "bind", "socket", "protocol", "destination", "port", "proxy_protocol", "methods", "connect_ports"];
 pub(super) const PROXY_PROTOCOL: &[&str] = &["from"];
 
 /// What a request may do unless the listener says otherwise.
@@ -24,8 +24,8 @@ const CONNECT_PORTS: [u16; 1] = [443];
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Redirect,
+    Tproxy,
     None,
-    Later(&'static str),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,13 +75,28 @@ impl Builder<'_, '_> {
             Some(node) => self.name(node)?.into(),
             None => bind.to_string().into(),
         };
+        let handed_over = self.handed_over(&fields, &name);
         if let Some(first) = names.insert(Arc::clone(&name), node.span.line) {
             let fault = Diagnostic::error("duplicate-listener", format!("two listeners are called `{name}`"));
             let fault = fault.help("give each a `bind` and a `name` of its own");
             self.reader.push(fault.note(format!("the first is on line {first}")), node.span);
         }
         self.binds.insert(Arc::clone(&name), bind_node.map_or(node.span, |node| node.span));
-        Some(Listener { name, bind, protocol, destination: destination?, proxy_protocol })
+        Some(Listener { name, bind, protocol, destination: destination?, proxy_protocol, handed_over })
+    }
+
+    /// A socket that is handed over is known by its name, of which systemd's `FileDescriptorName=` takes the printable
+    /// ASCII characters but for the colon.
+    fn handed_over(&mut self, fields: &Fields<'_>, name: &str) -> bool {
+        let Some(node) = fields.get("socket") else { return false };
+        let words = [("bind", false), ("handed_over", true)];
+        let handed_over = self.reader.one_of(node, "where a socket comes from", &words).unwrap_or_default();
+        if handed_over && !name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b':') {
+            let message = format!("no socket can be handed over by the name `{name}`");
+            let help = "give the listener a `name` of ASCII characters without a colon, the FileDescriptorName= of its socket unit";
+            self.reader.push(Diagnostic::error("bad-socket-name", message).help(help), node.span);
+        }
+        handed_over
     }
 
     fn protocol(&mut self, fields: &Fields<'_>, speech: Speech) -> Protocol {
@@ -164,36 +179,24 @@ impl Builder<'_, '_> {
     }
 
     fn destination(&mut self, fields: &Fields<'_>, speech: Speech) -> Option<Destination> {
-        let kinds = [("redirect", Kind::Redirect), ("none", Kind::None), ("tproxy", Kind::Later("tproxy"))];
+        let kinds = [("redirect", Kind::Redirect), ("tproxy", Kind::Tproxy), ("none", Kind::None)];
         let node = self.reader.required(fields, "destination", "a listener")?;
         let kind = self.reader.one_of(node, "a destination", &kinds)?;
         let port = match fields.get("port") {
             Some(node) => self.count(node, "a port", 1..=65_535).and_then(|port| u16::try_from(port).ok()),
             None => Some(if speech == Speech::Http { 80 } else { 443 }),
         };
-        match kind {
-            Kind::None => port.map(|port| Destination::None { port }),
-            Kind::Redirect => {
-                if let Some(entry) = fields.entry("port") {
-                    let fault = Diagnostic::error(
-                        "port-of-redirect",
-                        "a `redirect` listener dials the port that its client did",
-                    );
-                    self.reader.push(fault.help("remove `port`; `bind` says where it listens"), entry.key_span);
-                }
-                Some(Destination::Redirect)
-            }
-            Kind::Later(word) => {
-                self.later(node.span, &format!("`destination: {word}`"), "use `redirect`");
-                None
-            }
+        let (word, destination) = match kind {
+            Kind::None => return port.map(|port| Destination::None { port }),
+            Kind::Redirect => ("redirect", Destination::Redirect),
+            Kind::Tproxy => ("tproxy", Destination::Tproxy),
+        };
+        if let Some(entry) = fields.entry("port") {
+            let message = format!("a `{word}` listener dials the port that its client did");
+            let fault = Diagnostic::error("port-of-redirect", message);
+            self.reader.push(fault.help("remove `port`; `bind` says where it listens"), entry.key_span);
         }
-    }
-
-    /// A part of the contract that this version does not serve: never accepted and then not done.
-    fn later(&mut self, span: Span, what: &str, help: &str) {
-        let fault = Diagnostic::error("not-in-this-version", format!("{what} is not in this version"));
-        self.reader.push(fault.help(help), span);
+        Some(destination)
     }
 
     /// No two sockets of one process can have one address.

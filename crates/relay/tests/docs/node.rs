@@ -19,6 +19,7 @@ pub(crate) fn settings(path: Option<PathBuf>, format: AccessFormat, queue: usize
             protocol: Protocol::Tls,
             destination: Destination::Redirect,
             proxy_protocol: None,
+            handed_over: false,
         }],
         policy: "policy.yaml".into(),
         dns: Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },

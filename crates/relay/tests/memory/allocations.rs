@@ -28,7 +28,7 @@ fn start(place: &Place) -> SocketAddr {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = fs::read_to_string(&config).unwrap().replacen("127.0.0.1:0", &port.to_string(), 1);
     fs::write(&config, text).unwrap();
-    std::thread::spawn(move || sekisho::app::run(Path::new(&config)).unwrap());
+    std::thread::spawn(move || sekisho::app::run(Path::new(&config), || ()).unwrap());
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(port).is_err() {
         assert!(Instant::now() < deadline, "the gate does not listen");

@@ -4,12 +4,12 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use sekisho_policy::export::{self, Filter, Place};
+use sekisho_policy::export::{self, Filter, Means, Place};
 
 use super::From;
 use super::names::{Output, network};
 use crate::cli::{Done, complain, complain_of};
-use crate::settings::{Destination, Settings};
+use crate::settings::{Destination, Listener, Protocol};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Packets {
@@ -29,9 +29,23 @@ pub(in crate::cli) struct Packets {
     /// For a host: the user that the gate runs as, by name or number
     #[arg(long, value_name = "USER", default_value = "sekisho")]
     user: String,
-    /// The gate's port [default: that of the configuration's first redirect listener, else 8443]
+    /// How connections come to the gate [default: as to the configuration's first such listener, else redirect]
+    #[arg(long, value_enum)]
+    by: Option<By>,
+    /// The gate's port for TLS [default: that of the configuration's first such listener, else 8443]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     gate_port: Option<u16>,
+    /// The gate's port for plain HTTP [default: that of the configuration's first such listener; port 80 is left alone where there is none]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    http_port: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// The kernel's NAT gives them the gate's address
+    Redirect,
+    /// They keep the address that was dialled; needs a rule and a route besides, which stand in the comments
+    Tproxy,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -60,12 +74,23 @@ impl Packets {
             Where::Router => Place::Router { clients: self.clients.clone(), pass: self.pass.clone() },
             Where::Host => Place::Host { user: self.user.clone() },
         };
-        let gate = self.gate_port.or_else(|| settings.as_ref().map_or(Some(8443), redirected));
-        let Some(gate) = gate else {
-            complain("error: the configuration has no listener with `destination: redirect`; give --gate-port");
+        let listeners = settings.as_ref().map_or(&[][..], |settings| &settings.listeners);
+        let means = match self.by {
+            Some(By::Redirect) => Means::Redirect,
+            Some(By::Tproxy) => Means::Tproxy,
+            None => listeners.iter().find_map(means_of).unwrap_or_default(),
+        };
+        let port = |tls: bool| {
+            let right = |listener: &&Listener| means_of(listener) == Some(means) && (listener.protocol == Protocol::Tls) == tls;
+            listeners.iter().find(right).map(|listener| listener.bind.port())
+        };
+        let without = if settings.is_some() { None } else { Some(8443) };
+        let Some(gate) = self.gate_port.or_else(|| port(true)).or(without) else {
+            complain("error: the configuration has no listener for TLS with `destination: redirect` or `tproxy`; give --gate-port");
             return Ok(Done::Wrong);
         };
-        match policy.packets(&export::Packets { filter, place, gate }) {
+        let http = self.http_port.or_else(|| port(false));
+        match policy.packets(&export::Packets { filter, place, means, gate, http }) {
             Ok(export) => self.output.write(&policy, &export),
             Err(error) => {
                 complain(&format!("error: {error}"));
@@ -75,8 +100,11 @@ impl Packets {
     }
 }
 
-/// The port that redirected connections arrive on.
-fn redirected(settings: &Settings) -> Option<u16> {
-    let listener = settings.listeners.iter().find(|listener| listener.destination == Destination::Redirect);
-    listener.map(|listener| listener.bind.port())
+/// How connections come to a listener, where packet rules bring them.
+fn means_of(listener: &Listener) -> Option<Means> {
+    match listener.destination {
+        Destination::Redirect => Some(Means::Redirect),
+        Destination::Tproxy => Some(Means::Tproxy),
+        Destination::None { .. } => None,
+    }
 }
