@@ -59,7 +59,13 @@ fn every_port_that_a_rule_opens_by_tls_is_redirected_and_no_other_passes() -> Re
         (Filter::Nftables, &host, &lab.gate),
         (Filter::Iptables, &host, &lab.gate),
     ] {
-        let export = policy.packets(&Packets { filter, place: place.clone(), means: Means::Redirect, gate: 8443, http: None })?;
+        let export = policy.packets(&Packets {
+            filter,
+            place: place.clone(),
+            means: Means::Redirect,
+            gate: 8443,
+            http: None,
+        })?;
         let file = lab.directory().join("rules");
         fs::write(&file, export.text)?;
         let path = file.to_str().context("path")?;

@@ -15,8 +15,6 @@ use serde_json::Value;
 use crate::peer::{self, Server, Task};
 use crate::raw::{self, End};
 
-mod handed;
-
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Hosts that the policy lists. The second is, by the gate's DNS, the gate itself.
 const HOST: &str = "listed.example";
@@ -31,11 +29,7 @@ struct Family {
 
 const FAMILIES: [Family; 2] = [
     Family { dialled: "198.18.1.7", own: ["10.20.0.1", "10.88.0.1"], client: "10.20.0.2" },
-    Family {
-        dialled: "[2001:db8:18::1:7]",
-        own: ["[2001:db8:20::1]", "[2001:db8:88::1]"],
-        client: "[2001:db8:20::2]",
-    },
+    Family { dialled: "[2001:db8:18::1:7]", own: ["[2001:db8:20::1]", "[2001:db8:88::1]"], client: "[2001:db8:20::2]" },
 ];
 
 /// What a client does, and what must come of it.
@@ -62,12 +56,8 @@ fn cases(family: &Family) -> Vec<Case> {
         reason,
         told: true,
     };
-    let direct = |what, to: String, says| Case {
-        to,
-        end: End::Reset,
-        told: false,
-        ..alert(what, says, b"", "not_redirected")
-    };
+    let direct =
+        |what, to: String, says| Case { to, end: End::Reset, told: false, ..alert(what, says, b"", "not_redirected") };
     let served = || [peer::hello(HOST), Task::Echo.bytes().to_vec(), b"through".to_vec()].concat();
     let [first, second] = family.own;
     vec![
@@ -82,10 +72,7 @@ fn cases(family: &Family) -> Vec<Case> {
         alert("without a name", nameless(), &[0x15, 3, 3, 0, 2, 2, 109], "no_sni"),
         direct("the gate's own port", format!("{first}:8443"), served()),
         direct("the gate's own port, silently", format!("{second}:8443"), Vec::new()),
-        Case {
-            verdict: "failed",
-            ..alert("a loop", peer::hello(LOOP), &[0x15, 3, 3, 0, 2, 2, 80], "connect_failed")
-        },
+        Case { verdict: "failed", ..alert("a loop", peer::hello(LOOP), &[0x15, 3, 3, 0, 2, 2, 80], "connect_failed") },
     ]
 }
 
@@ -101,14 +88,17 @@ fn nameless() -> Vec<u8> {
     other
 }
 
-fn options(listeners: &[&str]) -> Options {
-    let mut options = Options::policy(&format!(
+fn options(name: &str, listeners: &[&str]) -> Options {
+    let policy = format!(
         "version: 1\nrules:\n  - {{ name: listed, hosts: [{HOST}], {UPSTREAM} }}\n  \
          - {{ name: own, hosts: [{LOOP}], upstream: [10.0.0.0/8, \"2001:db8::/32\"] }}\n"
-    ));
-    options.listeners = listeners.iter().map(|listener| (*listener).to_owned()).collect();
-    options.settings = "threads: 2\nshutdown: { lame_duck: 0s, drain: 5s }".to_owned();
-    options
+    );
+    Options {
+        name: name.to_owned(),
+        listeners: listeners.iter().map(|listener| (*listener).to_owned()).collect(),
+        settings: "threads: 2\nshutdown: { lame_duck: 0s, drain: 5s }".to_owned(),
+        ..Options::policy(&policy)
+    }
 }
 
 /// All cases of both families, at one gate.
@@ -182,20 +172,18 @@ fn every_way(lab: &Lab, destination: &str, transparent: &str, capability: &str) 
     };
     let (v4, v6) = (listener("four", "0.0.0.0", ""), listener("six", "[::]", ""));
 
-    let mut by_hand = options(&[&v4, &v6]);
-    by_hand.name = "by-hand".to_owned();
-    by_hand.capability = capability.to_owned();
+    let by_hand = Options { capability: capability.to_owned(), ..options("by-hand", &[&v4, &v6]) };
     holds(lab, &by_hand).context("by hand")?;
 
-    let mut shared = options(&[&listener("both", "[::]", ", socket: handed_over")]);
-    shared.name = "shared".to_owned();
-    shared.activator = handing_over(&[&format!("both=[::]:8443{transparent}")]);
+    let both = listener("both", "[::]", ", socket: handed_over");
+    let activator = handing_over(&[&format!("both=[::]:8443{transparent}")]);
+    let shared = Options { activator, ..options("shared", &[&both]) };
     holds(lab, &shared).context("one socket of both families, handed over and shared by two workers")?;
 
-    let mut each = options(&[&v4, &v6]);
-    each.name = "each".to_owned();
-    let (four, six) = (format!("four=0.0.0.0:8443,reuseport{transparent}"), format!("six=[::]:8443,only,reuseport{transparent}"));
-    each.activator = handing_over(&[&four, &six, &four, &six]);
+    let four = format!("four=0.0.0.0:8443,reuseport{transparent}");
+    let six = format!("six=[::]:8443,only,reuseport{transparent}");
+    let activator = handing_over(&[&four, &six, &four, &six]);
+    let each = Options { activator, ..options("each", &[&v4, &v6]) };
     holds(lab, &each).context("handed over, one for each worker")
 }
 

@@ -104,12 +104,7 @@ pub fn run(path: &Path, threads: fn()) -> Result<(), RunError> {
     runtime.block_on(serve(settings, Arc::new(policy), handed, threads))
 }
 
-async fn serve(
-    settings: Settings,
-    policy: Arc<PolicyStore>,
-    handed: Handed,
-    threads: fn(),
-) -> Result<(), RunError> {
+async fn serve(settings: Settings, policy: Arc<PolicyStore>, handed: Handed, threads: fn()) -> Result<(), RunError> {
     let sources = Arc::new(Sources::new(&settings.upstream.source_addresses)?);
     let sockets = Sockets::open(&settings, handed)?;
     let admin = settings.admin.as_ref().map(|admin| listen_one(admin.bind)).transpose()?;

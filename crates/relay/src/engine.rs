@@ -12,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::accept::{Way, accept};
-use crate::limits::Caps;
 use crate::handed::{Handed, Row};
+use crate::limits::Caps;
 use crate::listen::{self, BindError};
 use crate::metrics::{Metrics, Shard};
 use crate::settings::Settings;

@@ -69,7 +69,9 @@ pub enum HandedError {
         bind: SocketAddr,
     },
     /// It listens elsewhere than its listener says.
-    #[error("the socket handed over as `{name}` listens on {at}, and its listener says `bind: \"{bind}\"`; make them agree")]
+    #[error(
+        "the socket handed over as `{name}` listens on {at}, and its listener says `bind: \"{bind}\"`; make them agree"
+    )]
     Elsewhere {
         /// Its name.
         name: String,
@@ -129,13 +131,15 @@ impl Handed {
 
     /// Takes the sockets of a listener's name, dealt out to so many workers. `None` where there is none.
     pub(crate) fn take(&mut self, listener: &Listener, workers: usize) -> Result<Option<Row>, HandedError> {
-        let (own, others) = std::mem::take(&mut self.sockets).into_iter().partition(|(name, _)| **name == *listener.name);
+        let (own, others) =
+            std::mem::take(&mut self.sockets).into_iter().partition(|(name, _)| **name == *listener.name);
         self.sockets = others;
         let own: Vec<(String, TcpListener)> = own;
         if own.is_empty() && listener.handed_over {
             return Err(HandedError::Missing { listener: listener.name.to_string(), bind: listener.bind });
         }
-        let sockets = own.into_iter().map(|(name, socket)| fits(name, socket, listener)).collect::<Result<Vec<_>, _>>()?;
+        let sockets =
+            own.into_iter().map(|(name, socket)| fits(name, socket, listener)).collect::<Result<Vec<_>, _>>()?;
         if sockets.is_empty() {
             return Ok(None);
         }

@@ -203,9 +203,13 @@ fn template(packets: &Packets) -> (&'static str, &'static str) {
         (Filter::Nftables, Means::Redirect, Place::Host { .. }) => ("nftables --for host", NFT_HOST),
         (Filter::Iptables, Means::Redirect, Place::Router { .. }) => ("iptables --for router", SH_ROUTER),
         (Filter::Iptables, Means::Redirect, Place::Host { .. }) => ("iptables --for host", SH_HOST),
-        (Filter::Nftables, Means::Tproxy, Place::Router { .. }) => ("nftables --for router --by tproxy", NFT_TPROXY_ROUTER),
+        (Filter::Nftables, Means::Tproxy, Place::Router { .. }) => {
+            ("nftables --for router --by tproxy", NFT_TPROXY_ROUTER)
+        }
         (Filter::Nftables, Means::Tproxy, Place::Host { .. }) => ("nftables --for host --by tproxy", NFT_TPROXY_HOST),
-        (Filter::Iptables, Means::Tproxy, Place::Router { .. }) => ("iptables --for router --by tproxy", SH_TPROXY_ROUTER),
+        (Filter::Iptables, Means::Tproxy, Place::Router { .. }) => {
+            ("iptables --for router --by tproxy", SH_TPROXY_ROUTER)
+        }
         (Filter::Iptables, Means::Tproxy, Place::Host { .. }) => ("iptables --for host --by tproxy", SH_TPROXY_HOST),
     }
 }

@@ -28,21 +28,28 @@ const MIXED: &str = "  - { name: not that, action: deny, hosts: [.secret.example
   - { name: watched, action: deny, mode: audit, hosts: [watched.example.net] }
 ";
 
+const BY: [(Filter, Means); 4] = [
+    (Filter::Nftables, Means::Redirect),
+    (Filter::Iptables, Means::Redirect),
+    (Filter::Nftables, Means::Tproxy),
+    (Filter::Iptables, Means::Tproxy),
+];
+
+fn to_gate(filter: Filter, means: Means, place: Place) -> Packets {
+    Packets { filter, place, means, gate: 8444, http: None }
+}
+
 #[test]
 fn every_export_says_from_which_digest_and_is_the_same_each_time() {
     let (policy, again) = (policy(MIXED), policy(MIXED));
-    let router = |filter| Packets {
-        filter,
-        place: Place::Router { clients: vec![net("10.20.0.0/16")], pass: Vec::new() },
-        gate: 8443,
-    };
-    let host = |filter| Packets { filter, place: Place::Host { user: "sekisho".to_owned() }, gate: 8443 };
+    let router = Place::Router { clients: vec![net("10.20.0.0/16")], pass: Vec::new() };
+    let places = [router, Place::Host { user: "sekisho".to_owned() }];
     let all = |policy: &Policy| {
         let forward = ["10.0.0.2:53".parse().unwrap()];
         let mut all = vec![policy.squid(NOW), policy.squid_list(&[], NOW), policy.unbound(&forward, NOW)];
         all.push(policy.network_firewall(&[], NOW).unwrap());
-        for filter in [Filter::Nftables, Filter::Iptables] {
-            all.extend([router(filter), host(filter)].iter().map(|packets| policy.packets(packets).unwrap()));
+        for (filter, means) in BY {
+            all.extend(places.iter().map(|place| policy.packets(&to_gate(filter, means, place.clone())).unwrap()));
         }
         all
     };
@@ -106,48 +113,80 @@ fn the_packet_rules_are_the_deployments_files_with_their_settings_changed_and_no
     let policy = policy("  - { name: a, clients: [10.1.0.0/16], hosts: [a.example.net], ports: [443, 9443] }\n");
     let router = Place::Router { clients: Vec::new(), pass: vec![("udp", 53)] };
     let host = Place::Host { user: "31415".to_owned() };
-    for (filter, place, template, wanted) in [
-        (
-            Filter::Nftables,
-            router.clone(),
-            packets::NFT_ROUTER,
-            &[
-                "define clients4 = { 10.1.0.0/16 }",
-                "define clients6 = { 2001:db8::/32 }",
-                "define https = { 443, 9443 }",
-                "define gate = 8444",
-                "        elements = { udp . 53 }",
-            ][..],
-        ),
-        (
-            Filter::Iptables,
-            router,
-            packets::SH_ROUTER,
-            &["CLIENTS4=\"10.1.0.0/16\"", "CLIENTS6=\"\"", "HTTPS=\"443 9443\"", "GATE=8444", "PASSED=\"udp:53\""],
-        ),
-        (
-            Filter::Nftables,
-            host.clone(),
-            packets::NFT_HOST,
-            &["define gate_user = 31415", "define https = { 443, 9443 }", "define gate = 8444"],
-        ),
-        (Filter::Iptables, host, packets::SH_HOST, &["GATE_USER=\"31415\"", "HTTPS=\"443 9443\"", "GATE=8444"]),
-    ] {
-        let export = policy.packets(&Packets { filter, place, gate: 8444 }).unwrap();
-        let (given, shipped): (Vec<_>, Vec<_>) = (export.text.lines().collect(), template.lines().collect());
-        let new: Vec<_> = given.iter().skip(4).filter(|line| !shipped.contains(line)).copied().collect();
-        assert_eq!(new, wanted, "{}", export.text);
-        assert_eq!(given.len(), shipped.len() + 3, "{}", export.text);
+    let nft_ports = ["define https = { 443, 9443 }", "define gate = 8444"];
+    let nets = ["define clients4 = { 10.1.0.0/16 }", "define clients6 = { 2001:db8::/32 }"];
+    let passed = "        elements = { udp . 53 }";
+    let gates = "GATES=\"443:8444 9443:8444\"";
+    for (filter, means) in BY {
+        let templates = match means {
+            Means::Redirect => [packets::NFT_ROUTER, packets::NFT_HOST, packets::SH_ROUTER, packets::SH_HOST],
+            Means::Tproxy => [
+                packets::NFT_TPROXY_ROUTER,
+                packets::NFT_TPROXY_HOST,
+                packets::SH_TPROXY_ROUTER,
+                packets::SH_TPROXY_HOST,
+            ],
+        };
+        let expected = match filter {
+            Filter::Nftables => [
+                (&router, templates[0], [&nets[..], &nft_ports, &[passed]].concat()),
+                (&host, templates[1], [&["define gate_user = 31415"][..], &nft_ports].concat()),
+            ],
+            Filter::Iptables => [
+                (&router, templates[2], vec!["CLIENTS4=\"10.1.0.0/16\"", "CLIENTS6=\"\"", gates, "PASSED=\"udp:53\""]),
+                (&host, templates[3], vec!["GATE_USER=\"31415\"", gates]),
+            ],
+        };
+        for (place, template, wanted) in expected {
+            let export = policy.packets(&to_gate(filter, means, place.clone())).unwrap();
+            let (given, shipped): (Vec<_>, Vec<_>) = (export.text.lines().collect(), template.lines().collect());
+            let new: Vec<_> = given.iter().skip(4).filter(|line| !shipped.contains(line)).copied().collect();
+            assert_eq!(new, wanted, "{}", export.text);
+            assert_eq!(given.len(), shipped.len() + 3, "{}", export.text);
+        }
     }
+}
+
+#[test]
+fn plain_http_goes_to_a_port_of_its_own_by_every_rule_that_tls_goes_by() {
+    let rules = "  - { name: a, clients: [10.1.0.0/16], hosts: [a.example.net], protocols: [tls, http] }\n";
+    let both = policy(rules);
+    for (filter, means) in BY {
+        let tls = to_gate(filter, means, Place::Router { clients: Vec::new(), pass: Vec::new() });
+        let with_http = Packets { http: Some(8080), ..tls.clone() };
+        let (tls, with_http) = (both.packets(&tls).unwrap().text, both.packets(&with_http).unwrap().text);
+        if filter == Filter::Iptables {
+            assert_eq!(with_http, tls.replace("GATES=\"443:8444\"", "GATES=\"443:8444 80:8080\""));
+            continue;
+        }
+        // Each line that has the port of TLS, and its twin.
+        let twins: Vec<_> = tls.lines().filter(|line| line.contains("$https")).collect();
+        assert!(twins.len() >= 4, "{tls}");
+        for line in twins {
+            let twin = line.replace("$https", "$http").replace(":$gate", ":$gate_http");
+            assert!(with_http.contains(&format!("{line}\n{twin}\n")), "{with_http}");
+        }
+        assert!(
+            with_http.contains("\ndefine https = 443\ndefine http = 80\ndefine gate = 8444\ndefine gate_http = 8080\n")
+        );
+    }
+    // The port that SSM's agent asks on is the gate's also where no rule opens it: what is refused is recorded.
+    let none = policy("  - { name: a, clients: [10.1.0.0/16], hosts: [a.example.net] }\n");
+    let host = to_gate(Filter::Iptables, Means::Redirect, Place::Host { user: "u".to_owned() });
+    let with_http = |http| Packets { http: Some(http), ..host.clone() };
+    assert!(none.packets(&with_http(8080)).unwrap().text.contains("\nGATES=\"443:8444 80:8080\"\n"));
+    assert_eq!(none.packets(&with_http(8444)), Err(PacketsError::SharedPort(8444)));
+    assert_eq!(none.packets(&with_http(443)), Err(PacketsError::GatePort(443)));
+    let shared = rules.replace("protocols", "ports: [8000], protocols");
+    assert_eq!(policy(&shared).packets(&with_http(8080)), Err(PacketsError::SharedPort(8000)));
 }
 
 #[test]
 fn packet_rules_that_the_policy_leaves_open_are_refused() {
     let any = policy("  - { name: a, hosts: [a.example.net] }\n");
-    let router = |gate| Packets {
-        filter: Filter::Nftables,
-        place: Place::Router { clients: Vec::new(), pass: Vec::new() },
-        gate,
+    let router = |gate| {
+        let place = Place::Router { clients: Vec::new(), pass: Vec::new() };
+        Packets { gate, ..to_gate(Filter::Nftables, Means::Redirect, place) }
     };
     assert_eq!(any.packets(&router(8443)), Err(PacketsError::AnyClient));
     assert_eq!(any.packets(&router(443)), Err(PacketsError::GatePort(443)));
@@ -155,7 +194,7 @@ fn packet_rules_that_the_policy_leaves_open_are_refused() {
     assert_eq!(http.packets(&router(8443)), Err(PacketsError::NoPorts));
     for user in ["", "-x", "a b", "$(id)", "a\"b", "a\nb"] {
         let place = Place::Host { user: user.to_owned() };
-        let packets = Packets { filter: Filter::Iptables, place, gate: 8443 };
+        let packets = to_gate(Filter::Iptables, Means::Tproxy, place);
         assert_eq!(any.packets(&packets), Err(PacketsError::User), "{user:?}");
     }
 }

@@ -49,7 +49,9 @@ fn with_policy(mut faults: serde_json::Value, policy: serde_json::Value) -> serd
 
 /// A listener that is dialled itself and reads no PROXY header has one client only.
 fn warn_of_balancers(settings: &Settings, faults: &mut Diagnostics) {
-    for listener in settings.listeners.iter().filter(|listener| matches!(listener.destination, Destination::None { .. })) {
+    for listener in
+        settings.listeners.iter().filter(|listener| matches!(listener.destination, Destination::None { .. }))
+    {
         let name = &listener.name;
         let fault = Diagnostic::warning("balancer-is-client", format!("the only client of listener `{name}` is its balancer"))
             .help("`clients` of rules and `limits.connections_per_client` mean the balancer here: leave `clients` out, and raise that limit");

@@ -113,7 +113,6 @@ fn all_faults_are_told_at_once_and_the_policy_is_still_known() {
         found,
         [
             ("bad-address", 2),
-            ("not-in-this-version", 2),
             ("port-of-redirect", 3),
             ("wrong-type", 5),
             ("wrong-type", 6),
@@ -135,8 +134,10 @@ fn every_way_in_has_its_values() {
          \x20 - { bind: \"0.0.0.0:2\", destination: none, protocol: http, methods: [GET, PUT, GET] }\n\
          \x20 - { bind: \"0.0.0.0:3\", destination: none, protocol: connect }\n\
          \x20 - { bind: \"0.0.0.0:4\", destination: none, protocol: connect, connect_ports: [8443, 443], methods: [GET] }\n\
-         \x20 - { bind: \"0.0.0.0:5\", destination: none, proxy_protocol: { from: [10.0.0.0/24, \"2001:db8::1\"] } }\n",
+         \x20 - { bind: \"0.0.0.0:5\", destination: none, proxy_protocol: { from: [10.0.0.0/24, \"2001:db8::1\"] } }\n\
+         \x20 - { bind: \"[::]:6\", destination: tproxy, name: front, socket: handed_over }\n",
     );
+    assert_eq!((all[5].destination, all[5].handed_over, all[0].handed_over), (Destination::Tproxy, true, false));
     let methods = |names: &[&str]| -> Methods { names.iter().map(|&name| name.into()).collect() };
     assert_eq!(all[0].protocol, Protocol::Http(methods(&["GET", "HEAD"])));
     assert_eq!(all[1].protocol, Protocol::Http(methods(&["GET", "PUT"])));
@@ -165,7 +166,18 @@ fn ways_in_that_make_no_sense_are_refused() {
         ("destination: none, proxy_protocol: {}", &["missing-key"]),
         ("destination: none, proxy_protocol: { from: [] }", &["empty-list"]),
         ("destination: none, proxy_protocol: { from: [10.0.0.0/33] }", &["bad-cidr"]),
-        ("destination: tproxy", &["not-in-this-version"]),
+        ("destination: tproxy", &[]),
+        ("destination: tproxy, protocol: http", &[]),
+        ("destination: tproxy, port: 443", &["port-of-redirect"]),
+        ("destination: tproxy, protocol: connect", &["bad-combination"]),
+        ("destination: tproxy, proxy_protocol: { from: [10.0.0.0/24] }", &["bad-combination"]),
+        ("destination: tproxy, socket: handed_over, name: front", &[]),
+        ("destination: none, socket: bind", &[]),
+        ("destination: none, socket: systemd", &["unknown-word"]),
+        // What the listener is called where it has no name of its own has a colon.
+        ("destination: none, socket: handed_over", &["bad-socket-name"]),
+        ("destination: none, socket: handed_over, name: \"a:b\"", &["bad-socket-name"]),
+        ("destination: none, socket: handed_over, name: 関所", &["bad-socket-name"]),
     ] {
         let text = format!("listeners:\n  - {{ bind: \"0.0.0.0:1\", {keys} }}\npolicy: p\n");
         assert_eq!(codes(&text), codes_of, "{keys}");

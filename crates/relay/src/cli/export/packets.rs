@@ -81,12 +81,15 @@ impl Packets {
             None => listeners.iter().find_map(means_of).unwrap_or_default(),
         };
         let port = |tls: bool| {
-            let right = |listener: &&Listener| means_of(listener) == Some(means) && (listener.protocol == Protocol::Tls) == tls;
+            let right =
+                |listener: &&Listener| means_of(listener) == Some(means) && (listener.protocol == Protocol::Tls) == tls;
             listeners.iter().find(right).map(|listener| listener.bind.port())
         };
         let without = if settings.is_some() { None } else { Some(8443) };
         let Some(gate) = self.gate_port.or_else(|| port(true)).or(without) else {
-            complain("error: the configuration has no listener for TLS with `destination: redirect` or `tproxy`; give --gate-port");
+            complain(
+                "error: the configuration has no listener for TLS with `destination: redirect` or `tproxy`; give --gate-port",
+            );
             return Ok(Done::Wrong);
         };
         let http = self.http_port.or_else(|| port(false));
