@@ -149,7 +149,7 @@ fn servers(lab: &Lab) -> Result<[Process; 3]> {
 }
 
 pub(crate) const PYTHON_SERVER: &str = r#"
-import http.server, socketserver, sys
+import http.server, socket, socketserver, sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -182,5 +182,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     request_queue_size = 128
 
 host, port = sys.argv[1].rsplit(":", 1)
+if host.startswith("["):
+    Server.address_family = socket.AF_INET6
+    host = host.strip("[]")
 Server((host, int(port)), Handler).serve_forever()
 "#;

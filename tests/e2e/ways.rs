@@ -16,6 +16,7 @@ mod balancers;
 mod clients;
 mod connect;
 mod http;
+mod matrix;
 mod second_hello;
 mod tunnels;
 
@@ -68,11 +69,11 @@ fn closed(gate: &Gate<'_>, count: usize) -> Result<Vec<Value>> {
     gate.wait_closed(PATIENCE, |lines| lines.len() >= count)
 }
 
-/// An HTTP server on port 80 of every address on the servers' side: it answers with the host that it was asked for.
+/// An HTTP server on port 80 of every address on the servers' side, IPv4 and IPv6: it answers with the host that it was asked for.
 fn web(lab: &Lab) -> Result<Process> {
     let script = lab.directory().join("web.py");
     std::fs::write(&script, crate::smuggling::PYTHON_SERVER)?;
-    let mut web = Process::start("web", lab.directory(), lab.servers.cmd("python3").arg(&script).arg("0.0.0.0:80"))?;
+    let mut web = Process::start("web", lab.directory(), lab.servers.cmd("python3").arg(&script).arg("[::]:80"))?;
     let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     web.wait_ready(Duration::from_secs(20), || {
         say(&lab.servers, "198.18.1.1:80", request.as_bytes(), true).is_ok_and(|answer| !answer.is_empty())
