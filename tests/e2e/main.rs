@@ -25,4 +25,5 @@ mod revoking;
 mod smuggling;
 mod squid;
 mod syscalls;
+mod transparency;
 mod ways;

@@ -41,12 +41,24 @@ impl Authority {
     /// # Errors
     /// Fails on an invalid name, or when the files cannot be written.
     pub fn issue(&self, file: &str, names: &[&str]) -> Result<(PathBuf, PathBuf)> {
+        self.issue_for(ExtendedKeyUsagePurpose::ServerAuth, file, names)
+    }
+
+    /// The same for a client whose common name is `file`.
+    ///
+    /// # Errors
+    /// Fails when the files cannot be written.
+    pub fn issue_client(&self, file: &str) -> Result<(PathBuf, PathBuf)> {
+        self.issue_for(ExtendedKeyUsagePurpose::ClientAuth, file, &[])
+    }
+
+    fn issue_for(&self, purpose: ExtendedKeyUsagePurpose, file: &str, names: &[&str]) -> Result<(PathBuf, PathBuf)> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, file);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = vec![purpose];
         let key = KeyPair::generate()?;
         let (cert_file, key_file) =
             (self.directory.join(format!("{file}.pem")), self.directory.join(format!("{file}.key")));

@@ -21,6 +21,7 @@
 //! ```
 
 pub mod activation;
+pub mod capture;
 pub mod certs;
 pub mod cgroup;
 pub mod dns;

@@ -1,6 +1,7 @@
 //! A program that runs beside a test, and ends with it.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -18,16 +19,43 @@ pub struct Process {
     stderr: PathBuf,
 }
 
+/// A program's two files of output.
+#[derive(Clone, Debug)]
+pub struct Outputs([PathBuf; 2]);
+
+impl Outputs {
+    /// What it has written so far, standard output first.
+    pub fn read(&self) -> String {
+        self.0.iter().map(|file| read(file)).collect()
+    }
+}
+
+fn read(file: &Path) -> String {
+    fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
 impl Process {
     /// Starts `command`; its output goes to `<directory>/<name>.stdout` and `.stderr`.
     ///
     /// # Errors
     /// Fails when the files cannot be made or the program cannot start.
     pub fn start(name: &str, directory: &Path, command: &mut Command) -> Result<Self> {
+        Self::start_with(name, directory, command, Stdio::null())
+    }
+
+    /// The same for a program that reads what [`Process::say`] says: its input stays open until the end.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub fn start_listening(name: &str, directory: &Path, command: &mut Command) -> Result<Self> {
+        Self::start_with(name, directory, command, Stdio::piped())
+    }
+
+    fn start_with(name: &str, directory: &Path, command: &mut Command, stdin: Stdio) -> Result<Self> {
         let stdout = directory.join(format!("{name}.stdout"));
         let stderr = directory.join(format!("{name}.stderr"));
         let child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(File::create(&stdout)?)
             .stderr(File::create(&stderr)?)
             .spawn()
@@ -42,12 +70,31 @@ impl Process {
 
     /// What it has written to standard output so far.
     pub fn stdout(&self) -> String {
-        fs::read(&self.stdout).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        read(&self.stdout)
     }
 
     /// What it has written to standard error so far.
     pub fn stderr(&self) -> String {
-        fs::read(&self.stderr).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        read(&self.stderr)
+    }
+
+    /// Where its output is, for a closure of [`Process::wait_ready`].
+    pub fn outputs(&self) -> Outputs {
+        Outputs([self.stdout.clone(), self.stderr.clone()])
+    }
+
+    /// Says something to a program that was started by [`Process::start_listening`].
+    ///
+    /// # Errors
+    /// Fails when it does not listen, or has ended.
+    pub fn say(&mut self, text: &str) -> Result<()> {
+        let stdin = self.child.stdin.as_mut().with_context(|| format!("{} does not listen", self.name))?;
+        stdin.write_all(text.as_bytes()).with_context(|| format!("{} hears nothing", self.name))
+    }
+
+    /// Ends what it reads.
+    pub fn hush(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// Sends a signal.

@@ -48,6 +48,11 @@ pub(super) const FOR_TESTS: &[Program] = &[
     ("strace", "strace"),
     ("git", "git"),
     ("go", "golang-go"),
+    // Whose clients and servers pass the gate in pairs.
+    ("chromium", "chromium"),
+    ("gnutls-serv", "gnutls-bin"),
+    ("selfserv", "libnss3-tools"),
+    ("tcpdump", "tcpdump"),
 ];
 
 pub(super) const FOR_BENCH: &[Program] = &[
