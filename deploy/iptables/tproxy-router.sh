@@ -45,11 +45,20 @@ chains() {
     echo "-A SEKISHO_ROUTER -i lo -j RETURN"
     for network in $networks; do
         for pair in $GATES; do
+            echo "-A SEKISHO_ROUTER -s $network -p tcp --dport ${pair%%:*} -j TPROXY --on-port ${pair##*:} --tproxy-mark $MARK"
+        done
+    done
+    echo "COMMIT"
+
+    # QUIC shows no name that could be read. Redirected to this box, and rejected there (SEKISHO_QUIC): so that it is
+    # rejected, not dropped, whether this box forwards or not. Clients then fall back to TCP at once. (The kernel sends an
+    # error from an address of its own only, so a mark would not do.)
+    echo "*nat"
+    echo ":SEKISHO_ROUTER - [0:0]"
+    for network in $networks; do
+        for pair in $GATES; do
             port=${pair%%:*}
-            echo "-A SEKISHO_ROUTER -s $network -p tcp --dport $port -j TPROXY --on-port ${pair##*:} --tproxy-mark $MARK"
-            # QUIC shows no name that could be read. Brought to this box, and rejected there (SEKISHO_QUIC): so that it
-            # is rejected, not dropped, whether this box forwards or not. Clients then fall back to TCP at once.
-            echo "-A SEKISHO_ROUTER -s $network -p udp --dport $port -j MARK --set-mark $MARK"
+            echo "-A SEKISHO_ROUTER -s $network -p udp --dport $port -j REDIRECT --to-ports $port"
         done
     done
     echo "COMMIT"
@@ -86,6 +95,7 @@ chains() {
 hooks() {
     echo "filter FORWARD SEKISHO_FORWARD"
     echo "filter INPUT SEKISHO_QUIC"
+    echo "nat PREROUTING SEKISHO_ROUTER"
     echo "mangle PREROUTING SEKISHO_ROUTER"
 }
 
@@ -114,12 +124,12 @@ remove() {
     hooks | while read -r table builtin own; do
         while "$iptables" --wait 10 -t "$table" -D "$builtin" -j "$own" 2>/dev/null; do :; done
     done
-    for own in "mangle SEKISHO_ROUTER" "filter SEKISHO_QUIC" "filter SEKISHO_FORWARD" "filter SEKISHO_OTHERS" \
-        "filter SEKISHO_REFUSE"; do
+    for own in "mangle SEKISHO_ROUTER" "nat SEKISHO_ROUTER" "filter SEKISHO_QUIC" "filter SEKISHO_FORWARD" \
+        "filter SEKISHO_OTHERS" "filter SEKISHO_REFUSE"; do
         "$iptables" --wait 10 -t "${own% *}" -F "${own#* }" 2>/dev/null || :
     done
-    for own in "mangle SEKISHO_ROUTER" "filter SEKISHO_QUIC" "filter SEKISHO_FORWARD" "filter SEKISHO_OTHERS" \
-        "filter SEKISHO_REFUSE"; do
+    for own in "mangle SEKISHO_ROUTER" "nat SEKISHO_ROUTER" "filter SEKISHO_QUIC" "filter SEKISHO_FORWARD" \
+        "filter SEKISHO_OTHERS" "filter SEKISHO_REFUSE"; do
         "$iptables" --wait 10 -t "${own% *}" -X "${own#* }" 2>/dev/null || :
     done
 }

@@ -94,14 +94,18 @@ fn haproxy_accepts_the_pair_front() -> Result<()> {
 #[test]
 fn systemd_accepts_the_units_and_finds_little_exposed() -> Result<()> {
     let directory = Scratch::new("units")?;
-    for name in ["sekisho.service", "sekisho-redirect.service"] {
+    let names = fs::read_dir(deploy("systemd"))?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
+    ensure!(names.len() >= 5, "{names:?}");
+    for name in &names {
         // The program is not installed here, and a unit whose program is missing is a fault.
-        let unit = read(&format!("systemd/{name}"))?.replace("/usr/local/bin/sekisho ", "/bin/true ");
-        let file = directory.0.join(name);
-        fs::write(&file, unit)?;
-        let verify = Command::new("systemd-analyze").arg("verify").arg("--man=no").arg(&file).output()?;
+        let unit = fs::read_to_string(deploy("systemd").join(name))?.replace("/usr/local/bin/sekisho ", "/bin/true ");
+        fs::write(directory.0.join(name), unit)?;
+    }
+    for name in &names {
+        let verify =
+            Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(directory.0.join(name)).output()?;
         let said = String::from_utf8_lossy(&[verify.stdout, verify.stderr].concat()).into_owned();
-        ensure!(verify.status.success() && said.is_empty(), "{name}: {said}");
+        ensure!(verify.status.success() && said.is_empty(), "{}: {said}", name.display());
     }
     // In tenths: systemd 252 says 1.2, and others count a little differently.
     let mut security = Command::new("systemd-analyze");

@@ -15,6 +15,8 @@ use serde_json::Value;
 use crate::peer::{self, Server, Task};
 use crate::raw::{self, End};
 
+mod handed;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Hosts that the policy lists. The second is, by the gate's DNS, the gate itself.
 const HOST: &str = "listed.example";
