@@ -10,11 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::gate::UID;
-use lab::net::exported;
+use lab::net::{exported, route_marked};
 use lab::netns::{self, Netns};
 use lab::process::Process;
 use sekisho_policy::Policy;
 use sekisho_policy::export::{Filter, Means, Packets, Place};
+use socket2::{Domain, Socket, Type};
 
 const NOW: i64 = 1_795_521_600;
 
@@ -30,14 +31,15 @@ fn nft_and_iptables_restore_accept_the_packet_rules_and_a_check_changes_nothing(
     let uid = UID.to_string();
     let places =
         [vec!["--for", "router"], vec!["--for", "router", "--pass", "udp:53"], vec!["--for", "host", "--user", &uid]];
-    for place in &places {
+    let means = [vec!["--by", "redirect"], vec!["--by", "tproxy", "--http-port", "8080"]];
+    for place in &places.iter().flat_map(|place| means.iter().map(|by| [&**place, by].concat())).collect::<Vec<_>>() {
         let file = exported(&lab, "nftables", place)?;
         lab.gate.run("nft", ["-c", "-f", &file]).with_context(|| format!("{place:?}"))?;
         // `check` gives both families' rules to `iptables-restore --test`.
         let file = exported(&lab, "iptables", place)?;
         lab.gate.run("sh", [file.as_str(), "check"]).with_context(|| format!("{place:?}"))?;
         let text = fs::read_to_string(&file)?.replace("REDIRECT --to-ports", "REDIRECT --to-moon");
-        fs::write(&file, text)?;
+        fs::write(&file, text.replace("TPROXY --on-port", "TPROXY --on-moon"))?;
         ensure!(lab.gate.run("sh", [file.as_str(), "check"]).is_err(), "a check that accepts anything");
     }
     // iptables makes empty tables of its own when it looks.
@@ -48,46 +50,64 @@ fn nft_and_iptables_restore_accept_the_packet_rules_and_a_check_changes_nothing(
 }
 
 #[test]
-fn every_port_that_a_rule_opens_by_tls_is_redirected_and_no_other_passes() -> Result<()> {
+fn every_port_that_a_rule_opens_comes_to_the_gates_port_of_its_protocol_and_no_other_passes() -> Result<()> {
     let lab = Lab::new("exports-ports")?;
-    let policy = policy("  - { name: a, clients: [10.20.0.0/24], hosts: [a.example.net], ports: [443, 9443] }\n")?;
+    let policy = policy(
+        "  - { name: a, clients: [10.20.0.0/24], hosts: [a.example.net], ports: [443, 9443] }\n  \
+         - { name: b, clients: [10.20.0.0/24], hosts: [b.example.net], protocols: [http] }\n",
+    )?;
     let router = Place::Router { clients: Vec::new(), pass: Vec::new() };
     let host = Place::Host { user: UID.to_string() };
-    for (filter, place, from) in [
-        (Filter::Nftables, &router, &lab.client),
-        (Filter::Iptables, &router, &lab.client),
-        (Filter::Nftables, &host, &lab.gate),
-        (Filter::Iptables, &host, &lab.gate),
-    ] {
-        let export = policy.packets(&Packets {
-            filter,
-            place: place.clone(),
-            means: Means::Redirect,
-            gate: 8443,
-            http: None,
-        })?;
-        let file = lab.directory().join("rules");
-        fs::write(&file, export.text)?;
-        let path = file.to_str().context("path")?;
-        let (load, undo) = match filter {
-            Filter::Nftables => (vec!["nft", "-f", path], vec!["nft", "flush", "ruleset"]),
-            Filter::Iptables => (vec!["sh", path, "apply"], vec!["sh", path, "remove"]),
-        };
-        lab.gate.run(load[0], load[1..].iter().copied())?;
-        let listener = lab.gate.enter(|| TcpListener::bind("0.0.0.0:8443"))??;
-        for port in [443, 9443] {
-            let connected = connect(from, &format!("198.18.1.1:{port}"))?;
-            ensure!(connected.is_ok(), "{filter:?} {place:?} {port}: {connected:?}");
-            drop(listener.accept()?);
+    for (filter, means) in [Filter::Nftables, Filter::Iptables]
+        .into_iter()
+        .flat_map(|filter| [Means::Redirect, Means::Tproxy].map(|means| (filter, means)))
+    {
+        for (place, from) in [(&router, &lab.client), (&host, &lab.gate)] {
+            let export =
+                policy.packets(&Packets { filter, place: place.clone(), means, gate: 8443, http: Some(8080) })?;
+            let file = lab.directory().join("rules");
+            if (filter, means) == (Filter::Nftables, Means::Tproxy) {
+                route_marked(&lab.gate, &export.text)?;
+            }
+            fs::write(&file, export.text)?;
+            let path = file.to_str().context("path")?;
+            let (load, undo) = match filter {
+                Filter::Nftables => (vec!["nft", "-f", path], vec!["nft", "flush", "ruleset"]),
+                Filter::Iptables => (vec!["sh", path, "apply"], vec!["sh", path, "remove"]),
+            };
+            lab.gate.run(load[0], load[1..].iter().copied())?;
+            let listen = |port| lab.gate.enter(|| listen(port, means == Means::Tproxy))?;
+            let (tls, http) = (listen(8443)?, listen(8080)?);
+            let what = format!("{filter:?} {means:?} {place:?}");
+            for (port, listener) in [(443, &tls), (9443, &tls), (80, &http)] {
+                let connected = connect(from, &format!("198.18.1.1:{port}"))?;
+                ensure!(connected.is_ok(), "{what} {port}: {connected:?}");
+                drop(listener.accept().with_context(|| format!("{what}: {port} came to the other"))?);
+            }
+            if *place == router {
+                let other = connect(from, "198.18.1.1:9444")?;
+                ensure!(matches!(other, Err(ErrorKind::ConnectionRefused)), "{what} {other:?}");
+            }
+            drop((tls, http));
+            lab.gate.run(undo[0], undo[1..].iter().copied())?;
+            for family in ["-4", "-6"] {
+                while lab.gate.run("ip", [family, "rule", "del", "fwmark", "0x5e16", "lookup", "24086"]).is_ok() {}
+            }
         }
-        if *place == router {
-            let other = connect(from, "198.18.1.1:9444")?;
-            ensure!(matches!(other, Err(ErrorKind::ConnectionRefused)), "{filter:?} {other:?}");
-        }
-        drop(listener);
-        lab.gate.run(undo[0], undo[1..].iter().copied())?;
     }
     Ok(())
+}
+
+/// A port of every IPv4 address that the packet rules bring here.
+fn listen(port: u16, transparent: bool) -> Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_ip_transparent_v4(transparent)?;
+    socket.bind(&SocketAddr::from(([0, 0, 0, 0], port)).into())?;
+    socket.listen(16)?;
+    // What the kernel has queued is there when a client is connected.
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 fn connect(from: &Netns, to: &str) -> Result<Result<(), ErrorKind>> {

@@ -123,9 +123,10 @@ fn router_rules() -> Result<[Rules; 4]> {
 /// The host's rules name the gate's user, which a test machine does not have: the same with its number.
 fn host_rules(lab: &Lab) -> Result<[Rules; 4]> {
     let with_uid = |file: &str| -> Result<String> {
-        let (line, new) = match file.ends_with(".nft") {
-            true => ("define gate_user = sekisho\n", format!("define gate_user = {UID}\n")),
-            false => ("GATE_USER=\"sekisho\"\n", format!("GATE_USER=\"{UID}\"\n")),
+        let (line, new) = if file.starts_with("nftables") {
+            ("define gate_user = sekisho\n", format!("define gate_user = {UID}\n"))
+        } else {
+            ("GATE_USER=\"sekisho\"\n", format!("GATE_USER=\"{UID}\"\n"))
         };
         let text = read(file)?;
         ensure!(text.matches(line).count() == 1, "{file} does not say {line}");
