@@ -307,11 +307,16 @@ pub(crate) fn hello_retry() -> Vec<u8> {
 
 /// A message in one record.
 fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
-    let message = [&[kind][..], &vector(3, body)].concat();
-    [&[0x16, 3, 1][..], &vector(2, &message)].concat()
+    [&[0x16, 3, 1][..], &vector(2, &message(kind, body))].concat()
 }
 
-fn vector(length_bytes: usize, body: &[u8]) -> Vec<u8> {
+/// A handshake message (RFC 8446 §4).
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &vector(3, body)].concat()
+}
+
+/// What stands behind its own length of so many bytes.
+pub(crate) fn vector(length_bytes: usize, body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u64).to_be_bytes();
     [&length[8 - length_bytes..], body].concat()
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 mod cast;
 mod clients;
+mod lying;
 mod rows;
 mod rustls_side;
 mod servers;
@@ -48,8 +49,7 @@ fn real_pairs_exchange_the_same_bytes_on_both_sides_and_agree_on_the_same_as_wit
     let said = clients::run_all(&cast, &rows, "direct")?;
     let direct = seen(&rows, said, &by_row(wire.finish(LIMIT, rows.len())?))?;
 
-    let policy = format!("version: 1\nrules:\n  - name: pairs\n    {UPSTREAM}\n    hosts: [\"*.{DOMAIN}\"]\n");
-    let gate = Gate::start(&lab, &Options::policy(&policy))?;
+    let gate = Gate::start(&lab, &policy())?;
     let _redirect = Redirect::nftables(&lab)?;
     let south = Capture::start(&lab, &lab.gate, "south", 443, "south")?;
     let north = Capture::start(&lab, &lab.gate, "north", 443, "north")?;
@@ -73,6 +73,11 @@ fn real_pairs_exchange_the_same_bytes_on_both_sides_and_agree_on_the_same_as_wit
     }
     ensure!(faults.is_empty(), "{} of {}:\n{}", faults.len(), rows.len(), faults.join("\n"));
     if rows.len() == all.len() { table::compare(&all) } else { Ok(()) }
+}
+
+/// All pairs' servers are listed.
+fn policy() -> Options {
+    Options::policy(&format!("version: 1\nrules:\n  - name: pairs\n    {UPSTREAM}\n    hosts: [\"*.{DOMAIN}\"]\n"))
 }
 
 /// Which row a conversation belongs to, by the address of its server.

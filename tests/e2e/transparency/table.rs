@@ -28,6 +28,9 @@ Each pair talks twice: by plain routing, and redirected through the gate. For ev
 The test writes this page and fails when it does not say what was seen (`transparency` in `tests/e2e`, with the pairs in
 `tests/e2e/transparency/pairs.txt`). The versions of the programs are those of the machine that it runs on.
 
+One thing does not pass: a second hello that names another host than the first, or none. Of eight of these servers, made to
+ask for a second hello, none sees a byte of it; both sides are closed (`sni_changed`).
+
 Not shown: SSL 3.0 and older, which no program has any more, and which the gate refuses (`obsolete_protocol`). NSS's own
 server resets connections that brought early data, so that it is not in the table with them.
 ";

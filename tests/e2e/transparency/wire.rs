@@ -220,3 +220,6 @@ impl Answer {
 fn number(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
+
+#[cfg(test)]
+mod tests;
