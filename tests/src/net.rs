@@ -28,7 +28,15 @@ impl<'lab> Redirect<'lab> {
     /// # Errors
     /// Fails without nft, or a kernel without its NAT.
     pub fn nftables(lab: &'lab Lab) -> Result<Self> {
-        let file = exported(lab, "nftables", &["--for", "router", "--pass", "udp:53,tcp:53"])?;
+        Self::nftables_with(lab, &[])
+    }
+
+    /// The same with more options of the export.
+    ///
+    /// # Errors
+    /// As of [`Redirect::nftables`].
+    pub fn nftables_with(lab: &'lab Lab, more: &[&str]) -> Result<Self> {
+        let file = exported(lab, "nftables", &[&["--for", "router", "--pass", "udp:53,tcp:53"], more].concat())?;
         load(&lab.gate, &["nft", "-f", &file])?;
         let undo = "nft delete table inet sekisho_router".split(' ').map(str::to_owned).collect();
         Ok(Self { ns: &lab.gate, undo })
@@ -49,8 +57,20 @@ impl<'lab> Redirect<'lab> {
     /// # Errors
     /// Fails without nft, or a kernel without TPROXY or policy routing.
     pub fn tproxy(lab: &'lab Lab) -> Result<Self> {
-        let file = exported(lab, "nftables", &["--for", "router", "--by", "tproxy", "--pass", "udp:53,tcp:53"])?;
-        route_marked(&lab.gate, &std::fs::read_to_string(&file)?)?;
+        Self::tproxy_with(lab, &[])
+    }
+
+    /// The same with more options of the export.
+    ///
+    /// # Errors
+    /// As of [`Redirect::tproxy`].
+    pub fn tproxy_with(lab: &'lab Lab, more: &[&str]) -> Result<Self> {
+        let all = [&["--for", "router", "--by", "tproxy", "--pass", "udp:53,tcp:53"], more].concat();
+        let file = exported(lab, "nftables", &all)?;
+        // They are there already where such rules were loaded before.
+        if lab.gate.run("ip", ["rule", "show"])?.matches("fwmark").count() == 0 {
+            route_marked(&lab.gate, &std::fs::read_to_string(&file)?)?;
+        }
         load(&lab.gate, &["nft", "-f", &file])?;
         let undo = "nft delete table inet sekisho_router".split(' ').map(str::to_owned).collect();
         Ok(Self { ns: &lab.gate, undo })

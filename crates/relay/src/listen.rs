@@ -66,10 +66,8 @@ pub(crate) fn open(listeners: &[Listener], workers: usize, mut handed: Handed) -
         if let Some(row) = handed.take(listener, workers)? {
             return Ok(row);
         }
-        let sockets = match listener.destination {
-            Destination::Tproxy => bind_transparent(listener.bind, workers)?,
-            _ => bind(listener.bind, workers)?,
-        };
+        let form = Form { transparent: listener.destination == Destination::Tproxy, dual_stack: listener.dual_stack };
+        let sockets = bind_as(listener.bind, workers, form)?;
         Ok(sockets.into_iter().map(|socket| vec![socket]).collect())
     });
     let rows = rows.collect::<Result<_, BindError>>()?;
@@ -79,30 +77,34 @@ pub(crate) fn open(listeners: &[Listener], workers: usize, mut handed: Handed) -
 
 /// Binds `address` once for each of `count` workers. With port 0 the kernel chooses a port, the same for all.
 pub fn bind(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
-    listen(address, count, false).map_err(|source| refused(address, source))
+    bind_as(address, count, Form::default())
 }
 
-/// The same with sockets that TPROXY may bring connections to any address to.
-fn bind_transparent(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, BindError> {
-    privilege::raise();
-    listen(address, count, true).map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => BindError::Transparent { address, source },
-        _ => refused(address, source),
-    })
+/// What a socket is besides one at an address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Form {
+    /// TPROXY may bring connections to any address to it.
+    transparent: bool,
+    /// At the IPv6 wildcard it takes IPv4 as well.
+    dual_stack: bool,
 }
 
-fn refused(address: SocketAddr, source: io::Error) -> BindError {
-    match source.kind() {
+fn bind_as(address: SocketAddr, count: usize, form: Form) -> Result<Vec<TcpListener>, BindError> {
+    if form.transparent {
+        privilege::raise();
+    }
+    listen(address, count, form).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied if form.transparent => BindError::Transparent { address, source },
         io::ErrorKind::AddrInUse => BindError::InUse { address, holder: holder::describe(address) },
         _ => BindError::Refused { address, source },
-    }
+    })
 }
 
 /// The sockets share the port by `SO_REUSEPORT`, which would as gladly let a second process of the same user take half
 /// of the traffic. So the first one listens without it and gains it only then: where anybody listens already, that
 /// fails, and of two processes that start together only one gets so far.
-fn listen(address: SocketAddr, count: usize, transparent: bool) -> io::Result<Vec<TcpListener>> {
-    let first = socket(address, transparent)?;
+fn listen(address: SocketAddr, count: usize, form: Form) -> io::Result<Vec<TcpListener>> {
+    let first = socket(address, form)?;
     first.bind(&address.into())?;
     first.listen(BACKLOG)?;
     first.set_reuse_port(true)?;
@@ -110,7 +112,7 @@ fn listen(address: SocketAddr, count: usize, transparent: bool) -> io::Result<Ve
 
     let mut sockets = vec![first.into()];
     for _ in 1..count {
-        let next = socket(address, transparent)?;
+        let next = socket(address, form)?;
         next.set_reuse_port(true)?;
         next.bind(&bound)?;
         next.listen(BACKLOG)?;
@@ -119,16 +121,16 @@ fn listen(address: SocketAddr, count: usize, transparent: bool) -> io::Result<Ve
     Ok(sockets)
 }
 
-fn socket(address: SocketAddr, transparent: bool) -> io::Result<Socket> {
+fn socket(address: SocketAddr, form: Form) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(!form.dual_stack)?;
     }
     // TIME_WAIT of the process before must not keep this one from starting.
     socket.set_reuse_address(true)?;
-    if transparent && address.is_ipv4() {
+    if form.transparent && address.is_ipv4() {
         socket.set_ip_transparent_v4(true)?;
-    } else if transparent {
+    } else if form.transparent {
         socket.set_ip_transparent_v6(true)?;
     }
     prepare(&SockRef::from(&socket))?;
@@ -202,7 +204,7 @@ mod tests {
             let barrier = std::sync::Barrier::new(2);
             let start = || {
                 barrier.wait();
-                listen(address, 2, false)
+                listen(address, 2, Form::default())
             };
             let (one, other) = std::thread::scope(|scope| {
                 let other = scope.spawn(start);

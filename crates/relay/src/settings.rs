@@ -49,6 +49,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// The address to bind.
     pub bind: SocketAddr,
+    /// Whether its IPv6 wildcard takes IPv4 as well.
+    pub dual_stack: bool,
     /// How a client says what it wants.
     pub protocol: Protocol,
     /// Where the client's own destination comes from.

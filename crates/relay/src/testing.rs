@@ -18,6 +18,7 @@ pub(crate) fn settings() -> Settings {
             bind,
             protocol: Protocol::Tls,
             destination: Destination::Redirect,
+            dual_stack: false,
             proxy_protocol: None,
             handed_over: false,
         }],

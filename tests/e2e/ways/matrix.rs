@@ -1,6 +1,5 @@
 //! Every way in, over IPv4 and IPv6, by the same cases; and the table of docs/ways-in.md, which is what came of it.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,6 +28,7 @@ enum Speech {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Road {
     Redirect,
+    Tproxy,
     /// To the listener's own address.
     Dialled,
     /// The same, through a balancer that sends a PROXY header of this version.
@@ -42,13 +42,20 @@ struct Way {
     road: Road,
     /// The listener's port, for both families.
     port: u16,
+    /// Whether one socket takes both.
+    dual: bool,
 }
 
 const fn way(speech: Speech, road: Road, port: u16) -> Way {
-    Way { speech, road, port }
+    Way { speech, road, port, dual: false }
 }
 
-const WAYS: &[Way] = &[
+const fn dual(way: Way) -> Way {
+    Way { dual: true, ..way }
+}
+
+/// At a gate to which REDIRECT leads.
+const REDIRECTED: &[Way] = &[
     way(Speech::Tls, Road::Redirect, 8443),
     way(Speech::Tls, Road::Dialled, 9001),
     way(Speech::Tls, Road::Balanced(1), 9002),
@@ -64,6 +71,19 @@ const WAYS: &[Way] = &[
     way(Speech::Absolute, Road::Balanced(1), 9008),
     way(Speech::Absolute, Road::Balanced(2), 9009),
 ];
+
+/// The same, where each IPv6 socket takes IPv4 too.
+const REDIRECTED_DUAL: &[Way] = &[
+    dual(way(Speech::Tls, Road::Redirect, 8443)),
+    dual(way(Speech::Tls, Road::Dialled, 9001)),
+    dual(way(Speech::Http, Road::Redirect, 8080)),
+    dual(way(Speech::Connect, Road::Balanced(2), 9009)),
+];
+
+/// At a gate to which TPROXY leads.
+const TPROXIED: &[Way] = &[way(Speech::Tls, Road::Tproxy, 8443), way(Speech::Http, Road::Tproxy, 8080)];
+const TPROXIED_DUAL: &[Way] =
+    &[dual(way(Speech::Tls, Road::Tproxy, 8443)), dual(way(Speech::Http, Road::Tproxy, 8080))];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Family {
@@ -128,7 +148,7 @@ const NEVER: &[(&str, &str)] = &[
 ];
 
 impl Way {
-    fn listeners(self) -> [String; 2] {
+    fn listeners(self) -> Vec<String> {
         let protocol = match self.speech {
             Speech::Tls => "tls",
             Speech::Http => "http",
@@ -136,10 +156,16 @@ impl Way {
         };
         let rest = match self.road {
             Road::Redirect => "destination: redirect",
+            Road::Tproxy => "destination: tproxy",
             Road::Dialled => "destination: none",
             Road::Balanced(_) => "destination: none, proxy_protocol: { from: [10.20.0.0/24, \"2001:db8:20::/64\"] }",
         };
-        ["0.0.0.0", "[::]"].map(|bind| format!("{{ bind: \"{bind}:{}\", protocol: {protocol}, {rest} }}", self.port))
+        let families: &[_] =
+            if self.dual { &[("[::]", ", ipv6_only: false")] } else { &[("0.0.0.0", ""), ("[::]", "")] };
+        let listener = |&(bind, form): &(&str, &str)| {
+            format!("{{ bind: \"{bind}:{}\"{form}, protocol: {protocol}, {rest} }}", self.port)
+        };
+        families.iter().map(listener).collect()
     }
 
     /// The port that is dialled in the end.
@@ -150,7 +176,11 @@ impl Way {
     /// Where the client dials.
     fn to(self, family: Family) -> Result<SocketAddr> {
         let [_, _, gate, server] = family.addresses();
-        let (to, port) = if self.road == Road::Redirect { (server, self.server_port()) } else { (gate, self.port) };
+        let (to, port) = if matches!(self.road, Road::Redirect | Road::Tproxy) {
+            (server, self.server_port())
+        } else {
+            (gate, self.port)
+        };
         Ok(SocketAddr::new(to.parse()?, port))
     }
 
@@ -160,7 +190,7 @@ impl Way {
         let at =
             |ip: &str, port: u16| ip.parse().map_or_else(|_| ip.to_owned(), |ip| SocketAddr::new(ip, port).to_string());
         match self.road {
-            Road::Redirect => (at(client, 0), Some(at(server, self.server_port()))),
+            Road::Redirect | Road::Tproxy => (at(client, 0), Some(at(server, self.server_port()))),
             Road::Dialled => (at(client, 0), None),
             Road::Balanced(_) => (at(claimed, 40_000), Some(at(server, self.server_port()))),
         }
@@ -171,7 +201,7 @@ impl Way {
         let [_, client, _, server] = family.addresses();
         let port = self.server_port();
         Ok(match self.road {
-            Road::Redirect | Road::Dialled => Vec::new(),
+            Road::Redirect | Road::Tproxy | Road::Dialled => Vec::new(),
             Road::Balanced(1) => {
                 let kind = if family == Family::V4 { "TCP4" } else { "TCP6" };
                 format!("PROXY {kind} {client} {server} 40000 {port}\r\n").into_bytes()
@@ -225,19 +255,22 @@ impl Way {
     }
 
     /// As the page's table says it.
-    fn row(self) -> [&'static str; 3] {
+    fn row(self) -> [String; 3] {
         let protocol = match self.speech {
             Speech::Tls => "`tls`",
             Speech::Http => "`http`",
             Speech::Connect => "`connect`: CONNECT",
             Speech::Absolute => "`connect`: absolute-form",
         };
-        match self.road {
-            Road::Redirect => [protocol, "`redirect`", ""],
-            Road::Dialled => [protocol, "`none`", ""],
-            Road::Balanced(1) => [protocol, "`none`", "version 1"],
-            Road::Balanced(_) => [protocol, "`none`", "version 2"],
-        }
+        let (destination, header) = match self.road {
+            Road::Redirect => ("`redirect`", ""),
+            Road::Tproxy => ("`tproxy`", ""),
+            Road::Dialled => ("`none`", ""),
+            Road::Balanced(1) => ("`none`", "version 1"),
+            Road::Balanced(_) => ("`none`", "version 2"),
+        };
+        let one = if self.dual { ", one socket for both families" } else { "" };
+        [protocol.to_owned(), format!("{destination}{one}"), header.to_owned()]
     }
 }
 
@@ -250,35 +283,30 @@ struct Cells {
     kept_from: usize,
 }
 
-fn options() -> Options {
+fn options(ways: &[Way]) -> Options {
     let ours =
         Family::BOTH.map(|family| format!("\"{}\", \"{}\"", family.addresses()[0], family.addresses()[1])).join(", ");
     let policy = POLICY.replace("UPSTREAM", UPSTREAM).replace("OURS", &ours);
     let mut options = Options::policy(&format!("version: 1\nrules:{policy}"));
-    let mut listeners: Vec<_> = WAYS.iter().flat_map(|way| way.listeners()).collect();
-    // Ports that are dialled, for a name that leads back here.
-    listeners.extend([
-        "{ bind: \"10.20.0.1:443\", destination: none }".to_owned(),
-        "{ bind: \"10.20.0.1:80\", protocol: http, destination: none }".to_owned(),
-        "{ bind: \"[2001:db8:20::1]:443\", destination: none }".to_owned(),
-        "{ bind: \"[2001:db8:20::1]:80\", protocol: http, destination: none }".to_owned(),
-        "{ bind: \"127.0.0.1:80\", protocol: http, destination: none }".to_owned(),
-        "{ bind: \"10.88.0.1:80\", protocol: http, destination: none }".to_owned(),
-    ]);
+    let mut listeners: Vec<_> = ways.iter().flat_map(|way| way.listeners()).collect();
+    // Those of CONNECT take requests in absolute-form as well.
+    listeners.sort_unstable();
     listeners.dedup();
-    let mut seen = std::collections::BTreeSet::new();
-    listeners.retain(|listener| seen.insert(listener.clone()));
+    // Ports that are dialled, for a name that leads back here.
+    listeners.extend(
+        ["10.20.0.1:443", "[2001:db8:20::1]:443"].map(|bind| format!("{{ bind: \"{bind}\", destination: none }}")),
+    );
+    listeners.extend(
+        ["10.20.0.1:80", "[2001:db8:20::1]:80", "127.0.0.1:80", "10.88.0.1:80"]
+            .map(|bind| format!("{{ bind: \"{bind}\", protocol: http, destination: none }}")),
+    );
     options.listeners = listeners;
     options.admin_port = 443;
     "health: { bind: \"10.88.0.1:443\" }".clone_into(&mut options.settings);
+    if ways.iter().any(|way| way.road == Road::Tproxy) {
+        "+net_admin".clone_into(&mut options.capability);
+    }
     options
-}
-
-/// Sends what the client dials at port 80 to the gate; 443 is the exported rules' work.
-fn redirect_port_80(lab: &Lab) -> Result<()> {
-    let rules = "table inet web { chain in { type nat hook prerouting priority dstnat; iifname south ip daddr 198.18.0.0/15 tcp \
-                 dport 80 redirect to :8080; iifname south ip6 daddr 2001:db8:18::/48 tcp dport 80 redirect to :8080; }; }";
-    lab.gate.run("nft", [rules]).map(drop)
 }
 
 #[test]
@@ -289,9 +317,6 @@ fn every_way_in_serves_refuses_and_is_kept_from_the_same() -> Result<()> {
     // Whatever was dialled would leave, and be seen.
     lab.gate.run("ip", ["route", "replace", "default", "via", "10.88.0.2"])?;
     lab.gate.run("ip", ["-6", "route", "replace", "default", "via", "2001:db8:88::2"])?;
-    let gate = Gate::start(&lab, &options())?;
-    let _redirect = Redirect::nftables(&lab)?;
-    redirect_port_80(&lab)?;
     for (host, address) in NEVER {
         lab.gate_dns.set_name(host, Behaviour::Addresses(vec![address.parse()?]));
     }
@@ -304,30 +329,17 @@ fn every_way_in_serves_refuses_and_is_kept_from_the_same() -> Result<()> {
         lab.gate_dns.set_name(host, Behaviour::Addresses(vec![address.parse()?]));
     }
     let witnesses = [Counter::towards(&lab, "0.0.0.0/0")?, Counter::towards(&lab, "::/0")?];
-    let dialled = || -> Result<u64> { Ok(witnesses[0].syns()? + witnesses[1].syns()?) };
 
-    let mut table = String::new();
-    let mut asked = 0;
-    for way in WAYS {
-        let mut row = way.row().map(str::to_owned).to_vec();
-        for family in Family::BOTH {
-            let cells = cells(&lab, &gate, *way, family, &mut asked, &dialled)
-                .with_context(|| format!("{way:?} over {}", family.name()))?;
-            row.push(cells.servers.join(", "));
-            row.push(if cells.client { "yes" } else { "no" }.to_owned());
-            row.push(if cells.wanted { "yes" } else { "no" }.to_owned());
-            row.push(format!("all {}", cells.kept_from));
-        }
-        // No family is better off than the other.
-        ensure!(row[3..7] == row[7..11], "{row:?}");
-        let [protocol, destination, header, servers, client, wanted, kept_from, ..] = row.as_slice() else {
-            bail!("a row without its cells")
-        };
-        writeln!(table, "| {protocol} | {destination} | {header} | {servers} | {client} | {wanted} | {kept_from} |")?;
+    let mut table = Vec::new();
+    let by_redirect: &Load = &|lab| Redirect::nftables_with(lab, &["--http-port", "8080"]);
+    let by_tproxy: &Load = &|lab| Redirect::tproxy_with(lab, &["--http-port", "8080"]);
+    for (ways, load) in
+        [(REDIRECTED, by_redirect), (REDIRECTED_DUAL, by_redirect), (TPROXIED, by_tproxy), (TPROXIED_DUAL, by_tproxy)]
+    {
+        rows(&lab, ways, load, &witnesses, &mut table)?;
     }
-    // Nobody spoke to the gate but those clients: it never dialled itself.
-    let all = gate.metrics()?.sum("sekisho_connections_total", &[]);
-    ensure!(all.to_bits() == f64::from(asked).to_bits(), "{all} connections for {asked} clients");
+    table.sort_by_key(|(way, _)| WORDS.iter().position(|speech| *speech == way.speech));
+    let table: String = table.into_iter().map(|(_, row)| row).collect();
 
     let page = include_str!("../../../docs/ways-in.md");
     let (_, rest) =
@@ -338,6 +350,47 @@ fn every_way_in_serves_refuses_and_is_kept_from_the_same() -> Result<()> {
         documented == table.lines().collect::<Vec<_>>(),
         "docs/ways-in.md has another table than was seen:\n{table}"
     );
+    Ok(())
+}
+
+/// The order of the table.
+const WORDS: [Speech; 4] = [Speech::Tls, Speech::Http, Speech::Connect, Speech::Absolute];
+
+/// Loads the packet rules that lead to a gate.
+type Load = dyn for<'lab> Fn(&'lab Lab) -> Result<Redirect<'lab>>;
+
+/// What came of all ways in of one gate.
+fn rows(
+    lab: &Lab,
+    ways: &[Way],
+    load: &Load,
+    witnesses: &[Counter<'_>; 2],
+    table: &mut Vec<(Way, String)>,
+) -> Result<()> {
+    let mut options = options(ways);
+    options.name = format!("gate-{}", table.len());
+    let gate = Gate::start(lab, &options)?;
+    let _rules = load(lab)?;
+    let dialled = || -> Result<u64> { Ok(witnesses[0].syns()? + witnesses[1].syns()?) };
+    let mut asked = 0;
+    for way in ways {
+        let mut row = way.row().to_vec();
+        for family in Family::BOTH {
+            let cells = cells(lab, &gate, *way, family, &mut asked, &dialled)
+                .with_context(|| format!("{way:?} over {}", family.name()))?;
+            row.push(cells.servers.join(", "));
+            row.push(if cells.client { "yes" } else { "no" }.to_owned());
+            row.push(if cells.wanted { "yes" } else { "no" }.to_owned());
+            row.push(format!("all {}", cells.kept_from));
+        }
+        // No family is better off than the other.
+        ensure!(row[3..7] == row[7..11], "{row:?}");
+        row.truncate(7);
+        table.push((*way, format!("| {} |\n", row.join(" | "))));
+    }
+    // Nobody spoke to the gate but those clients: it never dialled itself.
+    let all = gate.metrics()?.sum("sekisho_connections_total", &[]);
+    ensure!(all.to_bits() == f64::from(asked).to_bits(), "{all} connections for {asked} clients");
     Ok(())
 }
 

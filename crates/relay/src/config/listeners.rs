@@ -1,7 +1,7 @@
 //! The ways in.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -12,8 +12,18 @@ use sekisho_policy::document::{Fields, Node};
 use super::{Builder, sections};
 use crate::settings::{Destination, Listener, Methods, Protocol, Settings};
 
-pub(super) const KEYS: &[&str] =
-    &["name", "bind", "socket", "protocol", "destination", "port", "proxy_protocol", "methods", "connect_ports"];
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "bind",
+    "ipv6_only",
+    "socket",
+    "protocol",
+    "destination",
+    "port",
+    "proxy_protocol",
+    "methods",
+    "connect_ports",
+];
 pub(super) const PROXY_PROTOCOL: &[&str] = &["from"];
 
 /// What a request may do unless the listener says otherwise.
@@ -82,7 +92,20 @@ impl Builder<'_, '_> {
             self.reader.push(fault.note(format!("the first is on line {first}")), node.span);
         }
         self.binds.insert(Arc::clone(&name), bind_node.map_or(node.span, |node| node.span));
-        Some(Listener { name, bind, protocol, destination: destination?, proxy_protocol, handed_over })
+        let dual_stack = self.dual_stack(&fields, bind);
+        Some(Listener { name, bind, dual_stack, protocol, destination: destination?, proxy_protocol, handed_over })
+    }
+
+    /// Only the wildcard of IPv6 stands for addresses of both families.
+    fn dual_stack(&mut self, fields: &Fields<'_>, bind: SocketAddr) -> bool {
+        let Some(entry) = fields.entry("ipv6_only") else { return false };
+        let dual = self.reader.boolean(&entry.value, "whether IPv4 is left out") == Some(false);
+        if dual && bind.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+            let message = format!("{bind} is no address that could take IPv4 and IPv6");
+            let help = format!("write `bind: \"[::]:{}\"`, or remove `ipv6_only`", bind.port());
+            self.reader.push(Diagnostic::error("bad-combination", message).help(help), entry.key_span);
+        }
+        dual
     }
 
     /// A socket that is handed over is known by its name, of which systemd's `FileDescriptorName=` takes the printable
@@ -202,27 +225,36 @@ impl Builder<'_, '_> {
     /// No two sockets of one process can have one address.
     pub(super) fn refuse_shared_addresses(&mut self, fields: &Fields<'_>, settings: &Settings) {
         let section = |key: &str| fields.get(key).map_or(fields.span, |node| node.span);
-        let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+        let mut taken: Vec<(SocketAddr, bool, String)> = Vec::new();
         let listeners = settings.listeners.iter().map(|listener| {
             let span = self.binds.get(&listener.name).copied();
-            (format!("listener `{}`", listener.name), span.unwrap_or(fields.span), Some(listener.bind))
+            (
+                format!("listener `{}`", listener.name),
+                span.unwrap_or(fields.span),
+                Some(listener.bind),
+                listener.dual_stack,
+            )
         });
-        let endpoints = [("admin", &settings.admin), (sections::HEALTH_KEY, &settings.health)]
-            .map(|(key, endpoint)| (format!("`{key}`"), section(key), endpoint.as_ref().map(|endpoint| endpoint.bind)));
-        for (who, span, address) in listeners.chain(endpoints).collect::<Vec<_>>() {
+        let endpoints =
+            [("admin", &settings.admin), (sections::HEALTH_KEY, &settings.health)].map(|(key, endpoint)| {
+                (format!("`{key}`"), section(key), endpoint.as_ref().map(|endpoint| endpoint.bind), false)
+            });
+        for (who, span, address, dual) in listeners.chain(endpoints).collect::<Vec<_>>() {
             let Some(address) = address.filter(|address| address.port() != 0) else { continue };
-            if let Some((_, by)) = taken.iter().find(|(other, _)| overlap(*other, address)) {
+            let shares =
+                |(other, other_dual, _): &&(SocketAddr, bool, String)| overlap((*other, *other_dual), (address, dual));
+            if let Some((.., by)) = taken.iter().find(shares) {
                 let fault = Diagnostic::error("shared-address", format!("{who} and {by} both want {address}"));
                 self.reader.push(fault.help("give each an address and port of its own"), span);
             }
-            taken.push((address, who));
+            taken.push((address, dual, who));
         }
     }
 }
 
-/// Whether two sockets would take the same connections. IPv6 ones are IPv6 only.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+/// Whether two sockets, each of which takes both families or its own alone, would take the same connections.
+fn overlap((one, one_dual): (SocketAddr, bool), (other, other_dual): (SocketAddr, bool)) -> bool {
     one.port() == other.port()
-        && one.is_ipv4() == other.is_ipv4()
+        && (one.is_ipv4() == other.is_ipv4() || one_dual || other_dual)
         && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }

@@ -49,6 +49,7 @@ fn value(key: &str) -> Value {
         "refusal_alert" => words(&["access_denied", "unrecognized_name"]),
         "threads" => json!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 256 }] }),
         "listeners.bind" | "admin.bind" | "health.bind" => json!({ "type": "string", "pattern": ":[0-9]+$" }),
+        "listeners.ipv6_only" => json!({ "type": "boolean" }),
         "listeners.socket" => words(&["bind", "handed_over"]),
         "listeners.protocol" => words(&["tls", "http", "connect"]),
         "listeners.destination" => words(&["redirect", "tproxy", "none"]),

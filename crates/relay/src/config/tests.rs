@@ -152,6 +152,19 @@ fn every_way_in_has_its_values() {
 }
 
 #[test]
+fn a_socket_for_both_families_shares_its_port_with_neither() {
+    let with = |other: &str, form: &str| {
+        let both = format!("{{ bind: \"[::]:1\", destination: none{form} }}");
+        codes(&format!("listeners:\n  - {both}\n  - {{ bind: \"{other}\", destination: none }}\npolicy: p\n"))
+    };
+    for other in ["0.0.0.0:1", "10.0.0.1:1"] {
+        assert!(with(other, "").is_empty(), "{other}");
+        assert_eq!(with(other, ", ipv6_only: false"), ["shared-address"], "{other}");
+    }
+    assert!(with("10.0.0.1:2", ", ipv6_only: false").is_empty());
+}
+
+#[test]
 fn ways_in_that_make_no_sense_are_refused() {
     for (keys, codes_of) in [
         ("destination: redirect, protocol: connect", &["bad-combination"][..]),
@@ -174,6 +187,9 @@ fn ways_in_that_make_no_sense_are_refused() {
         ("destination: tproxy, socket: handed_over, name: front", &[]),
         ("destination: none, socket: bind", &[]),
         ("destination: none, socket: systemd", &["unknown-word"]),
+        ("destination: none, ipv6_only: true", &[]),
+        ("destination: none, ipv6_only: false", &["bad-combination"]),
+        ("destination: none, ipv6_only: maybe", &["wrong-type"]),
         // What the listener is called where it has no name of its own has a colon.
         ("destination: none, socket: handed_over", &["bad-socket-name"]),
         ("destination: none, socket: handed_over, name: \"a:b\"", &["bad-socket-name"]),

@@ -18,6 +18,7 @@ pub(crate) fn settings(path: Option<PathBuf>, format: AccessFormat, queue: usize
             bind: ([0, 0, 0, 0], 8443).into(),
             protocol: Protocol::Tls,
             destination: Destination::Redirect,
+            dual_stack: false,
             proxy_protocol: None,
             handed_over: false,
         }],
