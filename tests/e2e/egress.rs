@@ -3,6 +3,7 @@
 
 mod doh;
 mod protocols;
+mod quic;
 
 use std::process::Command;
 use std::time::Duration;
