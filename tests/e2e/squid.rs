@@ -1,6 +1,8 @@
 //! Squid itself, asked what the policies that are made from its files and for it are asked: they decide alike, and each
 //! difference is one that is listed here.
 
+mod load;
+mod moving;
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! Squid in the gate's namespace, which lets nothing out: what its rules allow comes to an error, as it may forward to
-//! nobody, and what they deny to a 403.
+//! Squid in the gate's namespace. To be asked what it would do it lets nothing out: what its rules allow comes to an error,
+//! as it may forward to nobody, and what they deny to a 403.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -29,13 +29,23 @@ pub(super) struct Asked {
 /// A running Squid; killed on drop.
 pub(super) struct Squid<'lab> {
     lab: &'lab Lab,
-    _process: Process,
+    process: Process,
     directory: PathBuf,
 }
 
 impl<'lab> Squid<'lab> {
-    /// Starts it with these `acl` and `http_access` lines.
+    /// Starts one that lets nothing out, with these `acl` and `http_access` lines.
     pub(super) fn start(lab: &'lab Lab, rules: &str) -> Result<Self> {
+        Self::start_with(lab, "access_log none\nnever_direct allow all\n", rules)
+    }
+
+    /// Starts one that does its work, and logs it.
+    pub(super) fn forwarding(lab: &'lab Lab, rules: &str) -> Result<Self> {
+        let log = lab.directory().join("squid/access.log");
+        Self::start_with(lab, &format!("access_log stdio:{}\n", log.display()), rules)
+    }
+
+    fn start_with(lab: &'lab Lab, more: &str, rules: &str) -> Result<Self> {
         let directory = lab.directory().join("squid");
         fs::create_dir_all(&directory)?;
         // It gives up root for a user of its own.
@@ -43,7 +53,7 @@ impl<'lab> Squid<'lab> {
         let config = directory.join("squid.conf");
         let log = directory.join("cache.log");
         let text = format!(
-            "http_port 10.20.0.1:3128\npid_filename none\ncache_log {}\naccess_log none\ncache deny all\nnever_direct allow all\n\
+            "http_port 10.20.0.1:3128\npid_filename none\ncache_log {}\ncache deny all\n{more}\
              coredump_dir {}\npinger_enable off\nnetdb_filename none\nvisible_hostname squid.test\nshutdown_lifetime 0 seconds\n\
              dns_nameservers {GATE_DNS}\n{rules}",
             log.display(),
@@ -58,7 +68,17 @@ impl<'lab> Squid<'lab> {
             let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
             lab.client.enter(connect).unwrap_or(false)
         })?;
-        Ok(Self { lab, _process: process, directory })
+        Ok(Self { lab, process, directory })
+    }
+
+    /// Its process.
+    pub(super) fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Where it logs what it forwards.
+    pub(super) fn access_log(&self) -> PathBuf {
+        self.directory.join("access.log")
     }
 
     /// Whether it lets each through.
