@@ -88,6 +88,12 @@ fn warnings_fail_only_where_they_are_denied() {
     assert_eq!(check(directory.path()), (vec!["balancer-is-client".to_owned()], 0));
     let denied = sekisho(directory.path(), &["check", "--deny", "warnings"]);
     assert_eq!(denied.status.code(), Some(1));
+    // A balancer that says for whom it speaks is no client, and a proxy is dialled by its own.
+    for known in ["none, proxy_protocol: { from: [10.0.0.0/24] }", "none, protocol: connect"] {
+        let config = CONFIG.replace("redirect", known);
+        let directory = self::directory(config.as_bytes(), POLICY.as_bytes());
+        assert_eq!(check(directory.path()), (Vec::<String>::new(), 0), "{known}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sekisho_policy::{Diagnostic, Diagnostics, Policy};
 
 use super::{CheckFormat, Done, print, shown};
 use crate::config::Config;
-use crate::settings::{Destination, Settings};
+use crate::settings::{Destination, Listener, Protocol, Settings};
 
 pub(super) fn check(path: &Path, format: CheckFormat, deny_warnings: bool) -> io::Result<Done> {
     let Config { settings, policy, mut faults } = Config::load(path);
@@ -47,11 +47,15 @@ fn with_policy(mut faults: serde_json::Value, policy: serde_json::Value) -> serd
     faults
 }
 
-/// A listener that is dialled itself and reads no PROXY header has one client only.
+/// A listener that is dialled itself and reads no PROXY header has one client only, unless it is a proxy: that is dialled by
+/// its clients.
 fn warn_of_balancers(settings: &Settings, faults: &mut Diagnostics) {
-    for listener in
-        settings.listeners.iter().filter(|listener| matches!(listener.destination, Destination::None { .. }))
-    {
+    let one_client = |listener: &&Listener| {
+        matches!(listener.destination, Destination::None { .. })
+            && listener.proxy_protocol.is_none()
+            && !matches!(listener.protocol, Protocol::Connect { .. })
+    };
+    for listener in settings.listeners.iter().filter(one_client) {
         let name = &listener.name;
         let fault = Diagnostic::warning("balancer-is-client", format!("the only client of listener `{name}` is its balancer"))
             .help("`clients` of rules and `limits.connections_per_client` mean the balancer here: leave `clients` out, and raise that limit");
