@@ -63,7 +63,8 @@ fn the_page_about_squid_shows_what_the_program_prints() {
 }
 
 const CONFIG: &str =
-    "listeners:\n  - { bind: \"127.0.0.1:9443\", protocol: tls, destination: redirect }\npolicy: policy.yaml\n";
+    "listeners:\n  - { bind: \"127.0.0.1:9443\", protocol: tls, destination: redirect }\n  \
+     - { bind: \"127.0.0.1:9444\", protocol: tls, destination: tproxy }\npolicy: policy.yaml\n";
 const POLICY: &str = "version: 1\nrules:\n  - { name: a, clients: [10.20.0.0/16], hosts: [.a.example] }\n";
 
 #[test]
@@ -89,11 +90,12 @@ fn the_guides_exports_run_and_take_the_gates_port_from_the_configuration() {
         assert_eq!(json["text"], printed);
         assert_eq!(json["digest"], digest);
         if line.contains("tables") {
-            assert!(printed.contains("9443"), "{line}\n{printed}");
+            let port = if line.contains("--by tproxy") { "9444" } else { "9443" };
+            assert!(printed.contains(port), "{line}\n{printed}");
         }
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn imports_run_and_what_cannot_be_done_says_so() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("hosts"), "192.0.2.1 www.example.com\n").unwrap();
     fs::write(directory.path().join("policy.yaml"), POLICY.replace("clients: [10.20.0.0/16], ", "")).unwrap();
-    fs::write(directory.path().join("sekisho.yaml"), CONFIG.replace("redirect", "none")).unwrap();
+    fs::write(directory.path().join("sekisho.yaml"), CONFIG.replace("redirect", "none").replace("tproxy", "none")).unwrap();
     let hosts = sekisho(directory.path(), "sekisho import hosts hosts --format json");
     let json: serde_json::Value = serde_json::from_slice(&hosts.stdout).unwrap();
     assert!(json["text"].as_str().unwrap().contains("- www.example.com"));
