@@ -59,7 +59,15 @@ fn load(files: &Memory) -> Option<Loaded> {
 }
 
 fn request(name: &Name) -> Request<'_> {
-    Request { name, client: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 443, protocol: Protocol::Tls, now: 0 }
+    Request {
+        name,
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: 443,
+        protocol: Protocol::Tls,
+        now: 0,
+        vpce: None,
+        ech: false,
+    }
 }
 
 fn names(hosts: impl Iterator<Item = String>) -> Vec<Name> {

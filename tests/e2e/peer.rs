@@ -281,20 +281,25 @@ pub(crate) fn reset(stream: TcpStream) -> Result<()> {
 /// A ClientHello for `host`: a true one, as short as they come. It offers no TLS 1.3, so no second hello can follow, and
 /// what stands behind it need be no TLS.
 pub(crate) fn hello(host: &str) -> Vec<u8> {
-    hello_of(host, 3)
+    hello_of(host, 3, &[])
+}
+
+/// The same with an ECH extension, whatever is in it.
+pub(crate) fn hello_with_ech(host: &str) -> Vec<u8> {
+    hello_of(host, 3, &[&[0xfe, 0x0d][..], &vector(2, &[0x5a; 40])].concat())
 }
 
 /// The same with TLS 1.3: a second hello may follow.
 pub(crate) fn hello13(host: &str) -> Vec<u8> {
-    hello_of(host, 4)
+    hello_of(host, 4, &[])
 }
 
-fn hello_of(host: &str, minor: u8) -> Vec<u8> {
+fn hello_of(host: &str, minor: u8, more: &[u8]) -> Vec<u8> {
     let name = [&[0][..], &vector(2, host.as_bytes())].concat();
     let sni = [&[0, 0][..], &vector(2, &vector(2, &name))].concat();
     let versions = [0, 43, 0, 3, 2, 3, minor];
-    let body =
-        [&[3, 3][..], &[7; 32], &[0], &vector(2, &[0x13, 1]), &[1, 0], &vector(2, &[&sni[..], &versions].concat())];
+    let extensions = vector(2, &[&sni[..], &versions, more].concat());
+    let body = [&[3, 3][..], &[7; 32], &[0], &vector(2, &[0x13, 1]), &[1, 0], &extensions];
     handshake(1, &body.concat())
 }
 

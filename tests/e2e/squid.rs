@@ -62,7 +62,8 @@ impl Numbers {
 fn decide(policy: &Policy, asked: &Asked) -> bool {
     let Ok(name) = Name::parse(&asked.host) else { return false };
     let protocol = if asked.connect { Protocol::Tls } else { Protocol::Http };
-    let request = Request { name: &name, client: asked.client, port: asked.port, protocol, now: NOW };
+    let request =
+        Request { name: &name, client: asked.client, port: asked.port, protocol, now: NOW, vpce: None, ech: false };
     matches!(policy.decide(&request), Decision::Allow { .. })
 }
 

@@ -43,6 +43,8 @@ pub struct Learner<'p> {
     aside: Map<AsideKey, (Seen, BTreeSet<IpAddr>)>,
     /// Every connection, whatever came of it.
     all: Seen,
+    /// Those that the policy allows through the VPC endpoint that they came through.
+    allowed_through: Seen,
     /// Connections beyond the caps.
     beyond: u64,
 }
@@ -90,7 +92,8 @@ impl<'p> Learner<'p> {
 
     fn capped(options: Options, policy: Option<(&'p Policy, i64)>, caps: Caps) -> Self {
         let (names, seen, aside) = (Names::new(caps.names), Map::default(), Map::default());
-        Self { options, policy, caps, names, pairs: 0, seen, aside, all: Seen::NEVER, beyond: 0 }
+        let (all, allowed_through) = (Seen::NEVER, Seen::NEVER);
+        Self { options, policy, caps, names, pairs: 0, seen, aside, all, allowed_through, beyond: 0 }
     }
 
     /// Takes one record.
@@ -118,7 +121,10 @@ impl<'p> Learner<'p> {
             // A connection that its rule let through, or that the gate could not serve for a reason of its own.
             (Verdict::Allowed, _) | (Verdict::Failed, None) => {}
             (Verdict::Failed, Some(_)) if record.rule.is_some() => {}
-            (Verdict::Audited, Some(_)) if reason == "denied_by_rule" => {
+            // A rule lists these, and says what it does with them.
+            (Verdict::Audited, Some(_))
+                if matches!(reason, "denied_by_rule" | "ech_denied" | "destination_mismatch") =>
+            {
                 self.set_aside(record, client, name, words::remedy(reason));
             }
             // A rule of its own would never be reached: the one that is there comes first.
@@ -138,6 +144,16 @@ impl<'p> Learner<'p> {
 
     fn sight(&mut self, record: &Record<'_>, client: IpAddr, name: u32, reason: &str) {
         let target = Target { name, protocol: record.protocol, port: record.port };
+        // What is learned is for clients, whatever they come through; what a rule says of an endpoint is settled here.
+        if let Some(vpce) = record.vpce.as_deref() {
+            match self.settled(target, client, Some(vpce)) {
+                Some(Action::Allow) => return self.allowed_through.add(record),
+                Some(Action::Deny) => {
+                    return self.set_aside(record, client, Some(name), words::remedy("denied_by_rule"));
+                }
+                None => {}
+            }
+        }
         let known = self.seen.get(&target).is_some_and(|sighting| sighting.clients.contains_key(&client));
         if !known && self.pairs == self.caps.pairs {
             self.beyond += 1;
@@ -184,10 +200,11 @@ impl<'p> Learner<'p> {
     }
 
     /// What the policy that is there already says to one pair: whether it is out of this learner's hands.
-    fn settled(&self, target: Target, client: IpAddr) -> Option<Action> {
+    fn settled(&self, target: Target, client: IpAddr, vpce: Option<&str>) -> Option<Action> {
         let (policy, now) = self.policy?;
         let name = self.names.get(target.name)?;
-        let request = Request { name, client, port: target.port, protocol: target.protocol, now };
+        let Target { port, protocol, .. } = target;
+        let request = Request { name, client, port, protocol, now, vpce, ech: false };
         match policy.decide(&request) {
             Decision::Allow { .. } => Some(Action::Allow),
             Decision::Audit { rule: Some(rule), .. } | Decision::Refuse { rule: Some(rule), .. } => {

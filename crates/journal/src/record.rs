@@ -53,6 +53,8 @@ pub struct Record<'a> {
     pub protocol: Protocol,
     /// The gate's word.
     pub verdict: Option<Verdict>,
+    /// The VPC endpoint that it came through.
+    pub vpce: Option<Text<'a>>,
     /// The rule that decided then.
     pub rule: Option<Text<'a>>,
     /// The reason's label.
@@ -90,6 +92,8 @@ struct Raw<'a> {
     #[serde(borrow)]
     protocol: Option<Text<'a>>,
     method: Option<Text<'a>>,
+    #[serde(borrow)]
+    vpce: Option<Text<'a>>,
     #[serde(borrow)]
     verdict: Option<Text<'a>>,
     #[serde(borrow)]
@@ -140,6 +144,7 @@ impl<'a> Record<'a> {
             port: raw.port.unwrap_or(protocol.default_port()),
             protocol,
             verdict,
+            vpce: raw.vpce,
             rule: raw.rule,
             reason: raw.reason,
             upstream: raw.upstream.map(|upstream| upstream.ip().to_canonical()),

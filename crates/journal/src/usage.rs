@@ -197,7 +197,9 @@ impl<'p> Usage<'p> {
     /// Counts for the rule that decides. Whether the policy lets it through, and `false` when there was no room to count.
     fn decide(&mut self, record: &Record<'_>, client: IpAddr, id: u32) -> (bool, bool) {
         let Some(name) = self.names.get(id) else { return (false, true) };
-        let request = Request { name, client, port: record.port, protocol: record.protocol, now: record.time };
+        let (port, protocol, now, vpce) = (record.port, record.protocol, record.time, record.vpce.as_deref());
+        // The rule is the same whatever the hello had besides its name.
+        let request = Request { name, client, port, protocol, now, vpce, ech: false };
         let decision = self.policy.decide(&request);
         let allowed = matches!(decision, Decision::Allow { .. });
         let Some((rule, usage)) = decision.rule().and_then(|rule| Some((rule, self.rules.get_mut(rule.0 as usize)?)))

@@ -50,6 +50,16 @@ const REMEDIES: &[(&str, &str)] = &[
         "sni_mismatch",
         "the name inside the tunnel was not the one that CONNECT asked for. Let the client ask for what it wants",
     ),
+    (
+        "ech_denied",
+        "its rule has a word on hellos with an encrypted_client_hello extension. Switch ECH off at the client, or leave `ech` out of \
+         that rule",
+    ),
+    (
+        "destination_mismatch",
+        "the client dialled an address that is none of the name's. Let it ask the resolver that the gate asks, or find out who \
+         dials that address",
+    ),
     ("no_rule", "no rule lists it; `--refused` takes such connections too"),
     ("rule_expired", "its rule has expired; `--refused` takes such connections too"),
     ("name_not_found", "the name has no address, so nothing was reached. Correct it at the client"),

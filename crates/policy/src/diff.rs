@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use sekisho_name::Name;
 
 pub use access::AccessChange;
-pub use conditions::Conditions;
+pub use conditions::{Conditions, Endpoints};
 pub use names::{Names, Set};
 
 use crate::policy::Policy;

@@ -32,6 +32,12 @@ pub struct Explanation {
     pub port: u16,
     /// `tls` or `http`.
     pub protocol: &'static str,
+    /// The VPC endpoint that it came through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpce: Option<String>,
+    /// Whether its hello has an `encrypted_client_hello` extension; left out where it has none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ech: bool,
     /// The time that it was asked about, RFC 3339 in UTC.
     pub at: String,
     /// `allowed`, `audited` or `refused`.
@@ -84,6 +90,13 @@ impl Policy {
         let simply = matches!(decision, Decision::Allow { .. });
         let near = if simply { Vec::new() } else { near::misses(self, request, decision.rule()) };
         let mut hints = if simply { Vec::new() } else { hints(request) };
+        if decision.reason() == Some(Reason::EchDenied) {
+            hints.push(
+                "the rule says `ech: deny` or `ech: log`. Browsers send the extension in every hello, whether they use it or not: \
+                 switch ECH off at the client, or leave `ech` out of the rule"
+                    .to_owned(),
+            );
+        }
         if near.is_empty() && hints.is_empty() && decision.reason() == Some(Reason::NoRule) {
             hints.push(to_open(request.name.as_str()));
         }
@@ -92,6 +105,8 @@ impl Policy {
             client: request.client.to_canonical(),
             port: request.port,
             protocol: request.protocol.label(),
+            vpce: request.vpce.map(str::to_owned),
+            ech: request.ech,
             at: Timestamp::from_second(request.now).map(|at| at.to_string()).unwrap_or_default(),
             verdict,
             rule: decision.rule().and_then(|id| self.matched(id, request.name.as_str())),
@@ -177,7 +192,7 @@ fn to_open(name: &str) -> String {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, client, port, protocol, at, verdict, .. } = self;
+        let Self { host, client, port, protocol, at, verdict, vpce, ech, .. } = self;
         let mut out = (*verdict).to_owned();
         let _ = match (self.reason, &self.rule) {
             (None, Some(rule)) => write!(out, " by {rule}"),
@@ -185,7 +200,9 @@ impl fmt::Display for Explanation {
             (Some(reason), None) => write!(out, " ({reason})"),
             (None, None) => Ok(()),
         };
-        let _ = write!(out, "\n  {protocol} to {host}:{port} from {client} at {at}\n");
+        let through = vpce.as_ref().map(|vpce| format!(" through {}", visible(vpce))).unwrap_or_default();
+        let with = if *ech { " with ECH" } else { "" };
+        let _ = write!(out, "\n  {protocol}{with} to {host}:{port} from {client}{through} at {at}\n");
         if !self.near.is_empty() {
             out.push_str("\nnearest rules that missed:\n");
         }

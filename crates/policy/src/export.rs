@@ -15,7 +15,7 @@ mod unbound;
 
 use crate::diagnostic::visible;
 use crate::policy::Policy;
-use crate::rule::{Action, Mode, Protocol, RuleInfo, Upstream};
+use crate::rule::{Action, Ech, Mode, OnMismatch, Protocol, RuleInfo, Upstream};
 
 pub use domains::{Domains, LeftOut};
 pub use network_firewall::NetworkFirewallError;
@@ -91,6 +91,15 @@ fn lost(policy: &Policy, now: i64) -> Vec<String> {
         }
         if rule.mode == Mode::Audit {
             notes.push(format!("the rule {name} is under audit: it lets through, and nothing here records that"));
+        }
+        if rule.opens(now) && rule.ech != Ech::Allow {
+            let does = if rule.ech == Ech::Deny { "refuses" } else { "records" };
+            notes.push(format!("the rule {name} {does} hellos with ECH, and nothing here looks at that"));
+        }
+        if rule.opens(now) && rule.on_mismatch == OnMismatch::Refuse {
+            notes.push(format!(
+                "the rule {name} refuses clients that dialled none of the name's addresses, and nothing here compares them"
+            ));
         }
         if rule.opens(now) && rule.upstream != Upstream::Any {
             let which = if rule.upstream == Upstream::Public { "public addresses" } else { "its `upstream`" };

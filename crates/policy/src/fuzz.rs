@@ -60,7 +60,15 @@ fn check(files: &Everywhere<'_>) {
             for host in ["a", "www.example.com", "reports.s3.ap-northeast-1.amazonaws.com", "_x.s3.amazonaws.com"] {
                 let Ok(name) = Name::parse(host) else { continue };
                 let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW };
+                let request = Request {
+                    name: &name,
+                    client,
+                    port: 443,
+                    protocol: Protocol::Tls,
+                    now: NOW,
+                    vpce: None,
+                    ech: false,
+                };
                 let explanation = loaded.policy.explain(&request).to_string();
                 printable(&explanation);
             }

@@ -31,7 +31,7 @@
 //! let old = parse("version: 1\nrules:\n  - { name: partner, owner: web, hosts: [api.partner.example] }\n")?.policy;
 //!
 //! let name = Name::parse("www.partner.example")?;
-//! let request = Request { name: &name, client: "10.20.0.7".parse()?, port: 443, protocol: Protocol::Tls, now };
+//! let request = Request { name: &name, client: "10.20.0.7".parse()?, port: 443, protocol: Protocol::Tls, now, vpce: None, ech: false };
 //! assert!(matches!(old.decide(&request), Decision::Refuse { rule: None, .. }));
 //! assert!(old.explain(&request).to_string().starts_with("refused (no_rule)"));
 //!
@@ -67,17 +67,17 @@ mod suffix;
 // The document: text with positions, files, and what is found wrong with it.
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use files::{Disk, FileError, Files};
-pub use load::{Loaded, MAX_LIST_BYTES, MAX_LIST_NAMES, MAX_NAMES, MAX_RULES};
+pub use load::{Loaded, MAX_LIST_BYTES, MAX_LIST_NAMES, MAX_NAMES, MAX_RULES, is_vpc_endpoint};
 pub use schema::schema;
 
 // Its meaning: a policy, its rules, and the names that they list.
 pub use listing::ListedName;
 pub use policy::Policy;
-pub use rule::{Access, Action, Mode, OnRevoke, Place, Protocol, RuleId, RuleInfo, Upstream};
+pub use rule::{Access, Action, Ech, Mode, OnMismatch, OnRevoke, Place, Protocol, RuleId, RuleInfo, Upstream};
 pub use s3::read::{S3Name, s3_name, s3_names};
 
 // The questions: what becomes of a request, why, and what a change of policy changes.
-pub use diff::{AccessChange, Change, Conditions, Diff, Effect, Names, Set};
+pub use diff::{AccessChange, Change, Conditions, Diff, Effect, Endpoints, Names, Set};
 pub use explain::{Explanation, Match, Miss, Patch};
 pub use rule::{Decision, Reason, Request};
 pub use space::{Outcome, Verdict};

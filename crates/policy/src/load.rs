@@ -27,6 +27,7 @@ use crate::space::digest::digest;
 
 pub(crate) use buckets::KEYS as BUCKET_KEYS;
 pub(crate) use claims::KEYS as CLAIM_KEYS;
+pub use conditions::is_vpc_endpoint;
 pub(crate) use include::KEYS as INCLUDE_KEYS;
 pub(crate) use owned::KEYS as LINT_KEYS;
 pub(crate) use rule::KEYS as RULE_KEYS;

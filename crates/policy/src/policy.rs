@@ -8,7 +8,7 @@ use std::sync::Arc;
 use sekisho_name::Name;
 
 use crate::index::{Index, Shape};
-use crate::rule::{Action, Decision, Mode, OnRevoke, Reason, Request, RuleId, RuleInfo, Upstream};
+use crate::rule::{Action, Decision, Ech, Mode, OnMismatch, OnRevoke, Reason, Request, RuleId, RuleInfo, Upstream};
 
 /// Rules in order, ready to decide. Immutable: a change of the files makes another one.
 pub struct Policy {
@@ -55,15 +55,19 @@ impl Policy {
             }
         });
         match (first, expired) {
-            (Some((id, rule)), _) => self.by_rule(RuleId(id), rule),
+            (Some((id, rule)), _) => self.by_rule(RuleId(id), rule, request.ech),
             (None, Some(id)) => self.refusal(Some(RuleId(id)), Reason::RuleExpired),
             (None, None) => self.refusal(None, Reason::NoRule),
         }
     }
 
-    pub(crate) fn by_rule(&self, id: RuleId, rule: &RuleInfo) -> Decision {
+    pub(crate) fn by_rule(&self, id: RuleId, rule: &RuleInfo, ech: bool) -> Decision {
         let some = Some(id);
         match (rule.action, rule.mode) {
+            (Action::Allow, mode) if ech && rule.ech != Ech::Allow => match (rule.ech, mode) {
+                (Ech::Deny, Mode::Enforce) => self.refusal(some, Reason::EchDenied),
+                _ => Decision::Audit { rule: some, reason: Reason::EchDenied },
+            },
             (Action::Allow, Mode::Enforce) => Decision::Allow { rule: id },
             (Action::Allow, Mode::Audit) => Decision::Audit { rule: some, reason: Reason::AuditRule },
             (Action::Deny, Mode::Enforce) => self.refusal(some, Reason::DeniedByRule),
@@ -99,6 +103,35 @@ impl Policy {
     /// Which addresses may be dialled under this rule; without a rule (audit), public ones.
     pub fn upstream(&self, rule: Option<RuleId>) -> &Upstream {
         rule.and_then(|id| self.rule(id)).map_or(&Upstream::Public, |rule| &rule.upstream)
+    }
+
+    /// What becomes of a client that had dialled none of the name's addresses, by a decision of this policy on its request:
+    /// `Some` where it is to be refused, with whether that is enforced.
+    pub fn on_mismatch(&self, decision: Decision) -> Option<Mode> {
+        let (rule, mode) = self.allowing(decision)?;
+        (rule.on_mismatch == OnMismatch::Refuse).then_some(mode)
+    }
+
+    /// What the rule that let a request through does with hellos that have an `encrypted_client_hello` extension.
+    pub(crate) fn ech(&self, decision: Decision) -> Ech {
+        match self.allowing(decision).map(|(rule, mode)| (rule.ech, mode)) {
+            Some((Ech::Deny, Mode::Audit)) => Ech::Log,
+            Some((ech, _)) => ech,
+            None => Ech::Allow,
+        }
+    }
+
+    /// The rule in force by which a request is let through, and whether what it refuses is refused. What only audit lets
+    /// through has none.
+    fn allowing(&self, decision: Decision) -> Option<(&RuleInfo, Mode)> {
+        let by_it = match decision {
+            Decision::Allow { .. } => true,
+            Decision::Audit { reason, .. } => matches!(reason, Reason::AuditRule | Reason::EchDenied),
+            Decision::Refuse { .. } => false,
+        };
+        let rule = decision.rule().filter(|_| by_it).and_then(|id| self.rule(id))?;
+        let enforced = (self.mode, rule.mode) == (Mode::Enforce, Mode::Enforce);
+        Some((rule, if enforced { Mode::Enforce } else { Mode::Audit }))
     }
 
     /// Whether refusals are enforced.

@@ -49,6 +49,10 @@ pub struct Request<'a> {
     pub protocol: Protocol,
     /// Now, in Unix seconds (UTC).
     pub now: i64,
+    /// The VPC endpoint that it came through, if a balancer said so.
+    pub vpce: Option<&'a str>,
+    /// Whether its hello has an `encrypted_client_hello` extension.
+    pub ech: bool,
 }
 
 /// A rule's position in its policy, from 0.
@@ -108,11 +112,13 @@ pub enum Reason {
     RuleExpired,
     /// Allowed by a rule that is itself under audit.
     AuditRule,
+    /// An allow rule matched that does not let through a hello with an `encrypted_client_hello` extension.
+    EchDenied,
 }
 
 impl Reason {
     /// Every reason that there is.
-    pub const ALL: &[Self] = &[Self::NoRule, Self::DeniedByRule, Self::RuleExpired, Self::AuditRule];
+    pub const ALL: &[Self] = &[Self::NoRule, Self::DeniedByRule, Self::RuleExpired, Self::AuditRule, Self::EchDenied];
 
     /// The label in log and metrics.
     pub const fn label(self) -> &'static str {
@@ -121,6 +127,7 @@ impl Reason {
             Self::DeniedByRule => "denied_by_rule",
             Self::RuleExpired => "rule_expired",
             Self::AuditRule => "audit_rule",
+            Self::EchDenied => "ech_denied",
         }
     }
 }
@@ -181,6 +188,56 @@ impl OnRevoke {
         match self {
             Self::Keep => "keep",
             Self::Close => "close",
+        }
+    }
+}
+
+/// What an allow rule does with a hello that has an `encrypted_client_hello` extension (RFC 9849): the name in the clear
+/// decides, and perhaps another one is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Ech {
+    /// Lets it through like any other.
+    #[default]
+    Allow,
+    /// Lets it through, recorded as what `deny` would refuse.
+    Log,
+    /// Refuses it.
+    Deny,
+}
+
+impl Ech {
+    /// Every word that there is.
+    pub const ALL: &[Self] = &[Self::Allow, Self::Log, Self::Deny];
+
+    /// Its word in policy.yaml.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Log => "log",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// What an allow rule does with a client that had dialled an address which is none of the name's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OnMismatch {
+    /// Records it.
+    #[default]
+    Record,
+    /// Refuses it.
+    Refuse,
+}
+
+impl OnMismatch {
+    /// Every word that there is.
+    pub const ALL: &[Self] = &[Self::Record, Self::Refuse];
+
+    /// Its word in policy.yaml.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Refuse => "refuse",
         }
     }
 }
@@ -256,12 +313,18 @@ pub struct RuleInfo {
     pub mode: Mode,
     /// Who may use it, sorted and merged; `None` is anybody.
     pub clients: Option<Box<[IpNet]>>,
+    /// The VPC endpoints through which it may be used, sorted; `None` is any way.
+    pub vpc_endpoints: Option<Box<[Box<str>]>>,
     /// The protocols that it covers, sorted.
     pub protocols: Box<[Protocol]>,
     /// The ports that it covers, sorted; `None` is each protocol's own.
     pub ports: Option<Box<[u16]>>,
     /// Which addresses may be dialled.
     pub upstream: Upstream,
+    /// What becomes of hellos with an `encrypted_client_hello` extension.
+    pub ech: Ech,
+    /// What becomes of clients that dialled none of the name's addresses.
+    pub on_mismatch: OnMismatch,
     /// The built-in set that its names are from, `aws:ssm`; `None` for a rule that lists its own.
     pub set: Option<&'static str>,
     /// What its buckets are used for, sorted; only exports ask.
@@ -276,6 +339,7 @@ impl RuleInfo {
         self.admits_port(request.protocol, request.port)
             && self.protocols.contains(&request.protocol)
             && self.admits_client(request.client)
+            && self.admits_vpce(request.vpce)
     }
 
     /// Whether its ports hold this one.
@@ -287,6 +351,13 @@ impl RuleInfo {
     pub(crate) fn admits_client(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         self.clients.as_ref().is_none_or(|nets| last_at(nets, client).is_some_and(|net| net.contains(&client)))
+    }
+
+    /// Whether it may be used through this VPC endpoint, or through none.
+    pub(crate) fn admits_vpce(&self, vpce: Option<&str>) -> bool {
+        self.vpc_endpoints
+            .as_ref()
+            .is_none_or(|ids| vpce.is_some_and(|vpce| ids.binary_search_by(|id| (**id).cmp(vpce)).is_ok()))
     }
 
     /// Whether it was valid before `now` and is no more.

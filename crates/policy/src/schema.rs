@@ -98,6 +98,10 @@ fn value(of: &str, key: &str) -> Value {
         ("rule" | "include", "reason") => (line(), "what it is for"),
         ("rule" | "include", "expires") => (time(), "the last day, through 23:59:59 UTC, or the last second"),
         ("rule" | "include", "clients") => (networks(), "who may use it; anybody, unless given"),
+        ("rule" | "include", "vpc_endpoints") => (
+            filled(&vpc_endpoint()),
+            "the VPC endpoints through which it may be used, as a balancer's PROXY header says",
+        ),
         ("rule", "buckets") => (filled(&reference("bucket")), "what S3 names"),
         ("rule", "hosts") => {
             (filled(&text()), "names, `*.domain` for one label, `.domain` for a domain and all below it")
@@ -111,6 +115,12 @@ fn value(of: &str, key: &str) -> Value {
         ("rule" | "include", "ports") => (filled(&port()), "the ports; 443 for tls and 80 for http, unless given"),
         ("rule" | "include", "upstream") => (upstream(), "which resolved addresses may be dialled"),
         ("include", "bucket_upstream") => (upstream(), "the same for the set's buckets"),
+        ("rule" | "include", "ech") => {
+            (words(&["allow", "log", "deny"]), "what becomes of a hello with an `encrypted_client_hello` extension")
+        }
+        ("rule" | "include", "on_mismatch") => {
+            (words(&["record", "refuse"]), "what becomes of a client that dialled none of the name's addresses")
+        }
         ("rule", "access") => (filled(&accesses()), "what exported AWS policies permit"),
         ("rule" | "include", "acknowledge") => (
             json!({ "type": "array", "items": words(&["path_style", "unknown_region", "shared_suffix", "lookalike"]) }),
@@ -143,6 +153,7 @@ fn value(of: &str, key: &str) -> Value {
         ("claim", "at") => (time(), "when: a date means its noon, UTC"),
         ("claim", "port") => (port(), "which port"),
         ("claim", "protocol") => (words(&["tls", "http"]), "how it asks"),
+        ("claim", "vpce") => (vpc_endpoint(), "the VPC endpoint that it came through; whatever it is, unless given"),
         ("claim", "reason") => (words(&["no_rule", "denied_by_rule", "rule_expired"]), "why it is refused"),
         _ => return Value::Bool(true),
     };
@@ -183,6 +194,10 @@ fn networks() -> Value {
 
 fn upstream() -> Value {
     json!({ "anyOf": [words(&["public", "any"]), networks()] })
+}
+
+fn vpc_endpoint() -> Value {
+    json!({ "type": "string", "pattern": "^vpce-([0-9a-f]{8}|[0-9a-f]{17})$" })
 }
 
 fn port() -> Value {

@@ -25,7 +25,7 @@ use foldhash::fast::RandomState;
 use ipnet::IpNet;
 
 use crate::policy::Policy;
-use crate::rule::{Decision, Mode, Reason, Request, Upstream, order};
+use crate::rule::{Decision, Ech, Mode, Reason, Request, Upstream, order};
 use behaviour::{Behaviour, Clients, Times};
 
 /// Whether a request passes.
@@ -61,6 +61,10 @@ pub struct Outcome {
     pub upstream: Option<Upstream>,
     /// Whether private addresses beyond `upstream` are let through and recorded, as `mode: audit` does.
     pub lenient: bool,
+    /// What becomes of it where its hello has an `encrypted_client_hello` extension: what is denied under audit is logged.
+    pub ech: Ech,
+    /// Whether it is refused where its client had dialled none of the name's addresses, and whether that is enforced.
+    pub on_mismatch: Option<Mode>,
 }
 
 impl Outcome {
@@ -73,7 +77,10 @@ impl Outcome {
     /// not compared: going from one to the other opens.
     pub fn opens(&self, before: &Self) -> bool {
         let Some(now) = &self.upstream else { return false };
-        before.upstream.as_ref().is_none_or(|then| !within(now, then)) || (self.lenient && !before.lenient)
+        before.upstream.as_ref().is_none_or(|then| !within(now, then))
+            || (self.lenient && !before.lenient)
+            || (self.ech != Ech::Deny && before.ech == Ech::Deny)
+            || (self.on_mismatch != Some(Mode::Enforce) && before.on_mismatch == Some(Mode::Enforce))
     }
 }
 
@@ -91,7 +98,17 @@ impl fmt::Display for Outcome {
                 write!(f, ", upstream {}", all.join(" "))?;
             }
         }
-        if self.lenient { f.write_str(", other private addresses audited") } else { Ok(()) }
+        if self.lenient {
+            f.write_str(", other private addresses audited")?;
+        }
+        if self.ech != Ech::Allow {
+            write!(f, ", ech {}", self.ech.label())?;
+        }
+        match self.on_mismatch {
+            None => Ok(()),
+            Some(Mode::Enforce) => f.write_str(", on_mismatch refuse"),
+            Some(Mode::Audit) => f.write_str(", on_mismatch audited"),
+        }
     }
 }
 
@@ -130,7 +147,9 @@ impl Policy {
         };
         let passes = verdict != Verdict::Refused;
         let upstream = passes.then(|| plain(self.upstream(decision.rule())));
-        Outcome { verdict, reason, upstream, lenient: passes && self.mode() == Mode::Audit }
+        let lenient = passes && self.mode() == Mode::Audit;
+        let (ech, on_mismatch) = (self.ech(decision), self.on_mismatch(decision));
+        Outcome { verdict, reason, upstream, lenient, ech, on_mismatch }
     }
 }
 

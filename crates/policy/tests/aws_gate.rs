@@ -56,8 +56,15 @@ fn let_through(policy: &Policy) -> BTreeSet<&'static str> {
         TAILS.iter().any(|tail| {
             let name = Name::parse(&format!("{bucket}{tail}")).unwrap();
             CLIENTS.iter().any(|&client| {
-                let request =
-                    Request { name: &name, client: client.into(), port: 443, protocol: Protocol::Tls, now: NOW };
+                let request = Request {
+                    name: &name,
+                    client: client.into(),
+                    port: 443,
+                    protocol: Protocol::Tls,
+                    now: NOW,
+                    vpce: None,
+                    ech: false,
+                };
                 matches!(policy.decide(&request), Decision::Allow { .. })
             })
         })

@@ -80,7 +80,7 @@ proptest! {
         let name = Name::parse("a.example").unwrap();
         let allowed = |host: u32| {
             let client = std::net::Ipv4Addr::from_bits(0x0a00_0000 | host).into();
-            let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW };
+            let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW, vpce: None, ech: false };
             matches!(loaded.policy.decide(&request), Decision::Allow { .. })
         };
         let any = (0..256).any(allowed);

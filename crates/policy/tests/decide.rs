@@ -8,7 +8,7 @@ mod rules;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use rules::{CLIENTS, HOSTS, NOW, Rule, TIMES, every_request, rule, written};
+use rules::{CLIENTS, ENDPOINTS, HOSTS, NOW, Rule, TIMES, every_request, rule, written};
 use sekisho_name::Name;
 use sekisho_policy::{Decision, Policy, Protocol, Reason, Request, RuleId};
 
@@ -68,6 +68,7 @@ impl Rule {
             && (self.clients.is_empty() || self.clients.iter().any(|network| holds(network, request.client)))
             && protocols.contains(&request.protocol)
             && ports.contains(&request.port)
+            && (self.endpoints.is_empty() || request.vpce.is_some_and(|vpce| self.endpoints.contains(&vpce)))
     }
 }
 
@@ -77,6 +78,10 @@ fn plainly(rules: &[Rule], audit: bool, request: &Request<'_>) -> Decision {
         if rule.expires.is_some_and(|(_, last)| request.now > last) {
             expired = expired.or(Some(id));
             continue;
+        }
+        if request.ech && !rule.deny && rule.ech != "allow" {
+            let (rule, enforced, reason) = (Some(id), rule.ech == "deny" && !rule.audit && !audit, Reason::EchDenied);
+            return if enforced { Decision::Refuse { rule, reason } } else { Decision::Audit { rule, reason } };
         }
         return match (rule.deny, rule.audit) {
             (false, false) => Decision::Allow { rule: id },
@@ -113,12 +118,14 @@ proptest! {
         every_request(|request| {
             let expected = plainly(&rules, audit, request);
             assert_eq!(policy.decide(request), expected, "{}\n{request:?}", written(&rules, audit));
+            let with_ech = Request { ech: true, ..*request };
+            assert_eq!(policy.decide(&with_ech), plainly(&rules, audit, &with_ech), "{}\n{with_ech:?}", written(&rules, audit));
         });
         // What explains a decision has an eye of its own for names, and must see the same.
         for host in HOSTS {
             let name = Name::parse(host).unwrap();
             let client = CLIENTS[0].parse().unwrap();
-            let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW };
+            let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW, vpce: None, ech: false };
             let explained = policy.explain(&request);
             let decided = policy.decide(&request).rule().map(|id| format!("r{}", id.0));
             assert_eq!(explained.rule.as_ref().map(|rule| rule.name.clone()), decided, "{}\n{request:?}", written(&rules, audit));
@@ -140,5 +147,5 @@ fn the_plain_reading_tells_rules_apart() {
     assert!(!holds("::ffff:10.20.0.0/112", "10.21.3.4".parse().unwrap()));
     let mut requests = 0;
     every_request(|_| requests += 1);
-    assert_eq!(requests, HOSTS.len() * CLIENTS.len() * 2 * 3 * TIMES.len());
+    assert_eq!(requests, HOSTS.len() * CLIENTS.len() * 2 * 3 * TIMES.len() * (1 + ENDPOINTS.len()));
 }

@@ -124,6 +124,7 @@ proptest! {
             other[at].expires = other[at].expires.filter(|_| !other[at].deny);
             other[at].audit = false;
             other[at].upstream = "any";
+            (other[at].ech, other[at].on_mismatch) = ("allow", "record");
             let text = written(&other, false);
             let Ok(other) = Policy::parse("policy.yaml", &text, rules::NOW) else { continue };
             prop_assert_ne!(policy.digest(), other.policy.digest(), "{}", text);

@@ -112,6 +112,8 @@ fn a_list_of_a_million_names_is_decided_by() {
             port: 443,
             protocol: sekisho_policy::Protocol::Tls,
             now: 0,
+            vpce: None,
+            ech: false,
         };
         let decision = loaded.policy.decide(&request);
         assert_eq!(matches!(decision, sekisho_policy::Decision::Allow { .. }), allowed, "{host}");

@@ -76,7 +76,7 @@ fn each_file_gives_its_policy() {
 /// Whether the policy lets a TLS connection to port 443 through.
 fn open(policy: &Policy, host: &str, client: &str) -> bool {
     let (name, client): (_, IpAddr) = (Name::parse(host).unwrap(), client.parse().unwrap());
-    let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW };
+    let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW, vpce: None, ech: false };
     matches!(policy.decide(&request), Decision::Allow { .. })
 }
 

@@ -142,7 +142,15 @@ fn load(rules: &str) -> Result<Policy, Diagnostics> {
 }
 
 fn request(name: &Name) -> Request<'_> {
-    Request { name, client: Ipv4Addr::LOCALHOST.into(), port: 443, protocol: Protocol::Tls, now: NOW }
+    Request {
+        name,
+        client: Ipv4Addr::LOCALHOST.into(),
+        port: 443,
+        protocol: Protocol::Tls,
+        now: NOW,
+        vpce: None,
+        ech: false,
+    }
 }
 
 /// The name of the rule that lets a host through.

@@ -63,7 +63,7 @@ proptest! {
             let name = Name::parse(HOSTS[host]).unwrap();
             let client = CLIENTS[client].parse().unwrap();
             let protocol = if http { Protocol::Http } else { Protocol::Tls };
-            let request = Request { name: &name, client, port: [80, 443, 8443][port], protocol, now: NOW };
+            let request = Request { name: &name, client, port: [80, 443, 8443][port], protocol, now: NOW, vpce: None, ech: false };
             let shut = |decision: Decision| matches!(decision.reason(), Some(Reason::DeniedByRule | Reason::AuditRule));
             let patch = match (old.decide(&request), Policy::patch(Path::new("policy.yaml"), &Text(&text), &request, false)) {
                 (Decision::Allow { .. }, Ok(None)) => continue,

@@ -173,7 +173,8 @@ fn allowed(policy: &Policy, host: &str) -> bool {
     let name = Name::parse(host).unwrap();
     [Protocol::Tls, Protocol::Http].into_iter().any(|protocol| {
         let client = Ipv4Addr::LOCALHOST.into();
-        let request = Request { name: &name, client, port: protocol.default_port(), protocol, now: NOW };
+        let request =
+            Request { name: &name, client, port: protocol.default_port(), protocol, now: NOW, vpce: None, ech: false };
         matches!(policy.decide(&request), Decision::Allow { .. })
     })
 }

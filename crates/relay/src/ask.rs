@@ -10,6 +10,7 @@ use sekisho_policy::Protocol;
 use tokio::net::TcpStream;
 
 use crate::arrive::Arrived;
+use crate::decide::Permit;
 use crate::http::Manner;
 use crate::live::Live;
 use crate::reader::Reader;
@@ -80,6 +81,7 @@ pub(crate) async fn begin(
     worker: &Worker,
     live: &Live,
     host: &Name,
+    permit: &Permit,
     then: Then,
     stream: &TcpStream,
     reader: &mut Reader,
@@ -89,6 +91,7 @@ pub(crate) async fn begin(
         Then::Tunnel => {
             http::established(stream, reader).await?;
             let hello = tls::hear_inside(worker, live, host, stream, reader).await?;
+            permit.hear_hello(worker, live, host)?;
             Ok(tls::course(&hello, reader, worker))
         }
     }

@@ -181,9 +181,9 @@ async fn open(
     let permit = decide(worker, live, &host, port, protocol).map_err(told)?;
     drop(undecided);
     let deadline = Instant::now() + worker.shared.settings.timeouts.connect;
-    let addresses = lookup(worker, live, &host, port, &permit, deadline).await.map_err(told)?;
+    let addresses = lookup(worker, live, listener, &host, port, &permit, deadline).await.map_err(told)?;
     let upstream = reach(worker, live, addresses, deadline).await.map_err(told)?;
-    let course = begin(worker, live, &host, then, client, reader).await?;
+    let course = begin(worker, live, &host, &permit, then, client, reader).await?;
     Ok((upstream, course))
 }
 

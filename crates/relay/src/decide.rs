@@ -1,6 +1,5 @@
 //! The policy's word on a name, and what it permits.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +7,7 @@ use sekisho_name::Name;
 use sekisho_policy::{Decision, Mode, Protocol, Request, RuleId, Upstream};
 
 use crate::live::Live;
-use crate::outcome::Verdict;
+use crate::outcome::{Outcome, Verdict};
 use crate::policy_store::Active;
 use crate::reason::{Alert, Answer, Reason};
 use crate::settings::RefusalAlert;
@@ -20,18 +19,39 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct Permit {
     active: Arc<Active>,
-    rule: Option<RuleId>,
+    word: Word,
+    now: i64,
 }
 
 impl Permit {
     /// Which addresses may be dialled.
     pub(crate) fn upstream(&self) -> &Upstream {
-        self.active.policy.upstream(self.rule)
+        self.active.policy.upstream(self.word.rule)
     }
 
     /// Whether the whole policy is in audit mode.
     pub(crate) fn audit(&self) -> bool {
         self.active.policy.mode() == Mode::Audit
+    }
+
+    /// Whether a client that had dialled none of the name's addresses is refused, and whether that is enforced.
+    pub(crate) fn on_mismatch(&self) -> Option<Mode> {
+        self.word.on_mismatch
+    }
+
+    /// The same policy's word on a hello that was read only after the name had been decided on, in a tunnel.
+    pub(crate) fn hear_hello(&self, worker: &Worker, live: &Live, name: &Name) -> Result<(), Stop> {
+        let mut outcome = live.outcome.borrow_mut();
+        let Some(port) = outcome.port.filter(|_| has_ech(&outcome)) else { return Ok(()) };
+        let word = ask(&self.active, &outcome, name, port, self.now);
+        match (word.verdict, word.reason) {
+            (Verdict::Refused, Some(reason)) => Err(refused(worker, reason)),
+            (Verdict::Audited, Some(reason)) => {
+                audit(&mut outcome, reason, None);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -39,21 +59,35 @@ impl Permit {
 pub(crate) fn decide(worker: &Worker, live: &Live, name: &Name, port: u16, protocol: Protocol) -> Result<Permit, Stop> {
     let active = worker.shared.policy.current();
     live.decided_under(active.generation);
+    let now = unix_now();
     let mut outcome = live.outcome.borrow_mut();
     outcome.protocol = protocol;
-    let word = ask(&active, name, outcome.client.ip(), port, protocol, unix_now());
+    let word = ask(&active, &outcome, name, port, now);
     outcome.verdict = word.verdict;
     outcome.reason = word.reason;
     outcome.rule = word.rule_name(&active);
     match (word.verdict, word.reason) {
-        (Verdict::Refused, Some(reason)) => {
-            let alert = match worker.shared.settings.refusal_alert {
-                RefusalAlert::AccessDenied => Alert::ACCESS_DENIED,
-                RefusalAlert::UnrecognizedName => Alert::UNRECOGNIZED_NAME,
-            };
-            Err(Stop { reason, detail: None, answer: Answer::Alert(alert) })
-        }
-        _ => Ok(Permit { active, rule: word.rule }),
+        (Verdict::Refused, Some(reason)) => Err(refused(worker, reason)),
+        _ => Ok(Permit { active, word, now }),
+    }
+}
+
+/// What the policy refuses is told by the alert that the operator chose.
+fn refused(worker: &Worker, reason: Reason) -> Stop {
+    let alert = match worker.shared.settings.refusal_alert {
+        RefusalAlert::AccessDenied => Alert::ACCESS_DENIED,
+        RefusalAlert::UnrecognizedName => Alert::UNRECOGNIZED_NAME,
+    };
+    Stop { reason, detail: None, answer: Answer::Alert(alert) }
+}
+
+/// Notes what would have been refused, were it not for audit. A reason that came before stays, unless it said only that a
+/// rule is looked at.
+pub(crate) fn audit(outcome: &mut Outcome, reason: Reason, detail: Option<&'static str>) {
+    outcome.verdict = Verdict::Audited;
+    if matches!(outcome.reason, None | Some(Reason::AuditRule)) {
+        outcome.reason = Some(reason);
+        outcome.detail = detail;
     }
 }
 
@@ -63,6 +97,8 @@ pub(crate) struct Word {
     pub(crate) verdict: Verdict,
     pub(crate) rule: Option<RuleId>,
     pub(crate) reason: Option<Reason>,
+    /// Whether it is not for a client that had dialled none of the name's addresses, and whether that is enforced.
+    pub(crate) on_mismatch: Option<Mode>,
 }
 
 impl Word {
@@ -72,15 +108,21 @@ impl Word {
     }
 }
 
-/// Asks a policy.
-pub(crate) fn ask(active: &Active, name: &Name, client: IpAddr, port: u16, protocol: Protocol, now: i64) -> Word {
-    let request = Request { name, client, port, protocol, now };
-    let (verdict, rule, reason) = match active.policy.decide(&request) {
+/// Asks a policy about `name` at `port`, on behalf of whom the record tells.
+pub(crate) fn ask(active: &Active, outcome: &Outcome, name: &Name, port: u16, now: i64) -> Word {
+    let vpce = outcome.more.as_ref().and_then(|more| more.vpce.as_deref());
+    let (client, protocol, ech) = (outcome.client_ip(), outcome.protocol, has_ech(outcome));
+    let decision = active.policy.decide(&Request { name, client, port, protocol, now, vpce, ech });
+    let (verdict, rule, reason) = match decision {
         Decision::Allow { rule } => (Verdict::Allowed, Some(rule), None),
         Decision::Audit { rule, reason } => (Verdict::Audited, rule, Some(in_our_words(reason))),
         Decision::Refuse { rule, reason } => (Verdict::Refused, rule, Some(in_our_words(reason))),
     };
-    Word { verdict, rule, reason }
+    Word { verdict, rule, reason, on_mismatch: active.policy.on_mismatch(decision) }
+}
+
+fn has_ech(outcome: &Outcome) -> bool {
+    outcome.offered.as_ref().is_some_and(|offered| offered.ech)
 }
 
 fn in_our_words(reason: sekisho_policy::Reason) -> Reason {
@@ -89,6 +131,7 @@ fn in_our_words(reason: sekisho_policy::Reason) -> Reason {
         sekisho_policy::Reason::DeniedByRule => Reason::DeniedByRule,
         sekisho_policy::Reason::RuleExpired => Reason::RuleExpired,
         sekisho_policy::Reason::AuditRule => Reason::AuditRule,
+        sekisho_policy::Reason::EchDenied => Reason::EchDenied,
     }
 }
 

@@ -23,6 +23,7 @@ pub mod listen;
 mod live;
 mod lookup;
 pub mod metrics;
+mod mismatch;
 pub mod nat64;
 pub mod node;
 pub mod outcome;

@@ -10,8 +10,10 @@ use tokio::time::timeout_at;
 use crate::decide::Permit;
 use crate::guard::{Judgement, judge, reached};
 use crate::live::Live;
+use crate::mismatch;
 use crate::outcome::Verdict;
 use crate::reason::Reason;
+use crate::settings::Listener;
 use crate::shared::Shared;
 use crate::stop::Stop;
 use crate::worker::Worker;
@@ -20,6 +22,7 @@ use crate::worker::Worker;
 pub(crate) async fn lookup(
     worker: &Worker,
     live: &Live,
+    listener: &Listener,
     name: &Name,
     port: u16,
     permit: &Permit,
@@ -38,6 +41,7 @@ pub(crate) async fn lookup(
     let answer = answer.map_err(|error| unresolved(&error))?;
     // The same name, but not one more copy of it for as long as the connection is open.
     live.outcome.borrow_mut().host = Some(answer.name.clone());
+    mismatch::compare(worker, live, listener, &answer, permit)?;
 
     let mut addresses = pass(&answer.addresses, port, permit, &worker.shared);
     if addresses.permitted.is_empty() && !addresses.audited.is_empty() {

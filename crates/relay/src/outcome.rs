@@ -47,8 +47,10 @@ impl Verdict {
             | Reason::DeniedByRule
             | Reason::RuleExpired
             | Reason::AuditRule
+            | Reason::EchDenied
             | Reason::NoSni
             | Reason::ForbiddenAddress
+            | Reason::DestinationMismatch
             | Reason::DuplicateExtension
             | Reason::MultipleNames
             | Reason::Malformed
@@ -78,6 +80,31 @@ impl Verdict {
             Self::Refused => "refused",
             Self::Audited => "audited",
             Self::Failed => "failed",
+        }
+    }
+}
+
+/// Whether the address that a client dialled is one of those of the name that it asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DstMatches {
+    /// The last answer of the gate's own DNS has it.
+    Yes,
+    /// An earlier answer within `dns.ttl.max` had it.
+    Recent,
+    /// No answer that the gate knows of has it.
+    No,
+}
+
+impl DstMatches {
+    /// Every value that there is.
+    pub const ALL: &[Self] = &[Self::Yes, Self::Recent, Self::No];
+
+    /// The label in the access log and the metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::Recent => "recent",
+            Self::No => "no",
         }
     }
 }
@@ -136,6 +163,8 @@ pub struct Outcome {
     pub client: Addr,
     /// Where the client wanted to go before the redirect.
     pub original_dst: Option<Addr>,
+    /// Whether that is one of the name's addresses. Unknown of who asks a proxy, and before the name is resolved.
+    pub dst_matches: Option<DstMatches>,
     /// The name that it asked for.
     pub host: Option<Name>,
     /// The port that is dialled.
@@ -192,6 +221,7 @@ impl Outcome {
             accepted: SystemTime::now(),
             client: client.into(),
             original_dst: None,
+            dst_matches: None,
             host: None,
             port: None,
             protocol: Protocol::Tls,

@@ -59,6 +59,8 @@ reasons! {
     RuleExpired = "rule_expired",
     /// Let through by an allow rule that is itself in audit mode.
     AuditRule = "audit_rule",
+    /// A rule names it, and does not let through a hello with an `encrypted_client_hello` extension.
+    EchDenied = "ech_denied",
     /// The hello has no server name.
     NoSni = "no_sni",
     /// NXDOMAIN or no address.
@@ -71,6 +73,8 @@ reasons! {
     ConnectTimeout = "connect_timeout",
     /// The name resolved only to addresses that may not be dialled.
     ForbiddenAddress = "forbidden_address",
+    /// The client had dialled an address that is none of the name's, and its rule does not let that pass.
+    DestinationMismatch = "destination_mismatch",
     /// The hello has an extension twice.
     DuplicateExtension = "duplicate_extension",
     /// The hello names several hosts.
@@ -141,7 +145,9 @@ impl Reason {
             | Self::DeniedByRule
             | Self::RuleExpired
             | Self::AuditRule
+            | Self::EchDenied
             | Self::ForbiddenAddress
+            | Self::DestinationMismatch
             | Self::SniMismatch => Answer::Alert(Alert::ACCESS_DENIED),
             Self::BadRequest | Self::MethodNotAllowed | Self::TargetNotAllowed => {
                 Answer::Http(Manner { keep_alive: false, head: false, proxied: false })

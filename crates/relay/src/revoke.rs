@@ -7,7 +7,7 @@ use crate::decide::{ask, unix_now};
 use crate::guard::{Judgement, judge};
 use crate::live::Live;
 use crate::nat64::Nat64;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{DstMatches, Outcome, Verdict};
 use crate::policy_store::{Active, PolicyStore};
 use crate::reason::Reason;
 use sekisho_policy::{Mode, OnRevoke};
@@ -68,7 +68,7 @@ impl Look {
         live.decided_under(self.active.generation);
         let outcome = live.outcome.borrow();
         let (name, port) = outcome.host.as_ref().zip(outcome.port)?;
-        let word = ask(&self.active, name, outcome.client_ip(), port, outcome.protocol, self.now);
+        let word = ask(&self.active, &outcome, name, port, self.now);
         let policy = &self.active.policy;
         let reason = if let (Verdict::Refused, Some(reason)) = (word.verdict, word.reason) {
             reason
@@ -76,10 +76,12 @@ impl Look {
             let upstream = policy.upstream(word.rule);
             let audit = policy.mode() == Mode::Audit;
             let judged = outcome.upstream.as_ref().map(|at| judge(at.ip(), upstream, audit, nat64));
-            if !matches!(judged, Some(Judgement::Forbidden(_))) {
-                return Some(Again::Allowed);
+            let mismatch = outcome.dst_matches == Some(DstMatches::No) && word.on_mismatch == Some(Mode::Enforce);
+            match judged {
+                _ if mismatch => Reason::DestinationMismatch,
+                Some(Judgement::Forbidden(_)) => Reason::ForbiddenAddress,
+                _ => return Some(Again::Allowed),
             }
-            Reason::ForbiddenAddress
         };
         let close = policy.on_revoke() == OnRevoke::Close;
         Some(Again::Refused { rule: word.rule_name(&self.active), reason, close })

@@ -97,6 +97,31 @@ fn warnings_fail_only_where_they_are_denied() {
 }
 
 #[test]
+fn what_no_listener_learns_is_told_of_the_rules_that_ask_for_it() {
+    let policy = |key: &str| format!("version: 1\nrules:\n  - {{ name: a, owner: o, hosts: [a.example], {key} }}\n");
+    let redirect = "bind: \"127.0.0.1:0\", destination: redirect";
+    let none = "bind: \"127.0.0.1:0\", destination: none";
+    let header = "bind: \"127.0.0.1:0\", destination: none, proxy_protocol: { from: [10.0.0.1] }";
+    let proxy = "bind: \"127.0.0.1:0\", protocol: connect, destination: none, proxy_protocol: { from: [10.0.0.1] }";
+    let (endpoints, mismatch) = ("vpc_endpoints: [vpce-0a1b2c3d]", "on_mismatch: refuse");
+    for (listener, key, codes) in [
+        (redirect, endpoints, &["endpoint-never-known"][..]),
+        (header, endpoints, &[]),
+        (proxy, endpoints, &[]),
+        (redirect, mismatch, &[]),
+        (none, mismatch, &["balancer-is-client", "mismatch-never-known"]),
+        (header, mismatch, &["mismatch-of-balancer"]),
+        (proxy, mismatch, &["mismatch-never-known"]),
+    ] {
+        let config = format!("listeners: [{{ {listener} }}]\npolicy: policy.yaml\nadmin: off\naccess_log: off\n");
+        let directory = directory(config.as_bytes(), policy(key).as_bytes());
+        let (mut found, exit) = check(directory.path());
+        found.sort();
+        assert_eq!((found, exit), (codes.iter().map(ToString::to_string).collect(), 0), "{listener} {key}");
+    }
+}
+
+#[test]
 fn the_faults_of_both_files_are_told_at_once() {
     let policy = "version: 2\nrules:\n  - name: a\n    hosts: [s3.ap-northeast-1.amazonaws.com, \"*.s3.amazonaws.com\"]\n  - name: a\n    \
                   buckets: [{ name: a.b.c, region: ap-northeast-1 }, { name: abc, region: ap-northeast-9 }]\n    clients: [10.0.0.1/8]\n    \

@@ -59,7 +59,7 @@ use std::time::Instant;
 use sekisho_name::Name;
 use tokio::sync::{mpsc, oneshot};
 
-pub use answer::{Answer, ResolveError, Resolved, Source};
+pub use answer::{Answer, ResolveError, Resolved, Seen, Source};
 pub use settings::{Settings, StartError};
 pub use snapshot::CachedName;
 pub use stats::{LookupResult, Observer, Stats};

@@ -19,6 +19,10 @@ pub(super) fn policy(mode: &str) -> String {
   - {{ name: own, ports: [8443, 9180], hosts: [own.example, admin.example], upstream: any }}
   - {{ name: public, hosts: [.public.example] }}
   - {{ name: any, hosts: [.any.example], upstream: any }}
+  - {{ name: no ech, ech: deny, hosts: [.plain.example], {UPSTREAM} }}
+  - {{ name: ech noted, ech: log, hosts: [noted.example], {UPSTREAM} }}
+  - {{ name: steady, on_mismatch: refuse, hosts: [.steady.example], {UPSTREAM} }}
+  - {{ name: too late, hosts: [.plain.example, noted.example, .steady.example, late.example], {UPSTREAM} }}
   - {{ name: listed, hosts: [.listed.example], {UPSTREAM} }}
 "
     )
@@ -60,6 +64,20 @@ const NO_RULE: Row = Row {
     ..refused("no_rule", "other.example", "a name that no rule has")
 };
 
+const ECH: Row = Row {
+    rule: Some("no ech"),
+    act: |stage| stage.say(&Hello::with_ech("a.plain.example").bytes()),
+    ..refused("ech_denied", "a.plain.example", "a hello with ECH, and a rule that does not take it")
+};
+/// The client dials an address that the gate's DNS does not give.
+const ELSEWHERE: Row = Row {
+    rule: Some("steady"),
+    detail: Some("no recent answer has the address that the client dialled"),
+    prepare: |stage| stage.resolves("a.steady.example", &["198.18.1.70"]).map(|()| Vec::new()),
+    act: |stage| stage.ask_for("a.steady.example"),
+    ..refused("destination_mismatch", "a.steady.example", "an address that is none of the name's")
+};
+
 /// With every word of the policy enforced.
 pub(super) const ENFORCED: &[Row] = &[
     NO_RULE,
@@ -75,6 +93,13 @@ pub(super) const ENFORCED: &[Row] = &[
     Row { act: |stage| stage.ask_for("port.example"), ..refused("no_rule", "port.example", "a rule for another port") },
     DENIED,
     EXPIRED,
+    ECH,
+    ELSEWHERE,
+    Row {
+        rule: Some("ech noted"),
+        act: |stage| stage.use_by(&Hello::with_ech("noted.example")),
+        ..audited("ech_denied", "noted.example", "a hello with ECH, and a rule that notes it")
+    },
     Row {
         rule: Some("on trial"),
         act: |stage| stage.use_host("trial.example"),
@@ -92,6 +117,9 @@ pub(super) const OTHER_ALERT: &[Row] = &[
     Row { gets: Gets::Alert(112), ..NO_RULE },
     Row { gets: Gets::Alert(112), ..DENIED },
     Row { gets: Gets::Alert(112), ..EXPIRED },
+    Row { gets: Gets::Alert(112), ..ECH },
+    // The policy did allow the name.
+    ELSEWHERE,
 ];
 
 /// In audit mode: let through if the policy alone would refuse it. No rule, or one without `upstream`, permits public
@@ -116,6 +144,17 @@ pub(super) const AUDITED: &[Row] = &[
         prepare: |stage| stage.resolves("expired.example", &["52.219.0.3"]).map(|()| Vec::new()),
         act: |stage| stage.use_host("expired.example"),
         ..Row { rule: EXPIRED.rule, ..audited("rule_expired", "expired.example", "a rule past its date") }
+    },
+    Row {
+        act: |stage| stage.use_by(&Hello::with_ech("b.plain.example")),
+        ..Row { rule: ECH.rule, ..audited("ech_denied", "b.plain.example", "a hello with ECH") }
+    },
+    Row {
+        prepare: |stage| stage.resolves("b.steady.example", &["198.18.1.71"]).map(|()| Vec::new()),
+        act: |stage| stage.use_host("b.steady.example"),
+        rule: ELSEWHERE.rule,
+        detail: ELSEWHERE.detail,
+        ..audited("destination_mismatch", "b.steady.example", "an address that is none of the name's")
     },
     Row {
         prepare: |stage| stage.resolves("a.public.example", &["10.99.0.2"]).map(|()| Vec::new()),

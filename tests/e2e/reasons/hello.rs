@@ -18,11 +18,18 @@ const CLIENT_HELLO: u8 = 1;
 pub(super) const SERVER_NAME: u16 = 0;
 pub(super) const ALPN: u16 = 16;
 pub(super) const SUPPORTED_VERSIONS: u16 = 43;
+const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
 impl Hello {
     /// One that is right, for this name.
     pub(super) fn to(name: &str) -> Self {
         Self::naming(name.as_bytes())
+    }
+
+    /// One that is right, with an ECH extension, whatever is in it.
+    pub(super) fn with_ech(name: &str) -> Self {
+        let ech = extension(ENCRYPTED_CLIENT_HELLO, &[0x5a; 40]);
+        Self::with(&[server_names(&[(0, name.as_bytes())]), ech])
     }
 
     /// One that names these bytes.

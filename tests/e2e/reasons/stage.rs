@@ -263,8 +263,13 @@ impl<'lab> Stage<'lab> {
 
     /// A client that uses a host: the server is to send a word back.
     pub(super) fn use_host(&self, host: &str) -> Result<Seen> {
+        self.use_by(&Hello::to(host))
+    }
+
+    /// The same by a hello of its own.
+    pub(super) fn use_by(&self, hello: &Hello) -> Result<Seen> {
         use std::io::Write;
-        let bytes = [&Hello::to(host).bytes()[..], &Task::Echo.bytes(), WORD].concat();
+        let bytes = [&hello.bytes()[..], &Task::Echo.bytes(), WORD].concat();
         raw::converse(&self.lab.client, TO.parse()?, |stream| {
             stream.write_all(&bytes)?;
             stream.shutdown(std::net::Shutdown::Write)

@@ -67,6 +67,43 @@ fn a_header_says_who_the_client_is_and_each_fault_has_its_reason() -> Result<()>
 }
 
 #[test]
+fn a_rule_for_a_vpc_endpoint_is_for_who_comes_through_it_and_for_nobody_else() -> Result<()> {
+    let lab = Lab::new("endpoints")?;
+    let _server = Server::start(&lab)?;
+    let mut options = options(LISTENER);
+    let ours = "vpce-08d2bf15fac5001c9";
+    options.policy =
+        options.policy.replace("    hosts:", &format!("    vpc_endpoints: [{ours}, vpce-0a1b2c3d]\n    hosts:"));
+    options.listeners.push("{ bind: \"0.0.0.0:8444\", destination: none }".to_owned());
+    let gate = Gate::start(&lab, &options)?;
+    let through = |id: &str| -> Result<Vec<u8>> {
+        let value = [&[0xea, 0, u8::try_from(id.len() + 1)?, 1][..], id.as_bytes()].concat();
+        let length = u8::try_from(12 + value.len())?;
+        let addresses = [192, 0, 2, 7, 198, 51, 100, 9, 0x9c, 0x40, 1, 0xbb];
+        Ok(behind(&header(&[&[0x21, 0x11, 0, length][..], &addresses, &value].concat())))
+    };
+    let v1 = behind(b"PROXY TCP4 192.0.2.7 198.51.100.9 40000 443\r\n");
+    for (to, bytes, id, verdict) in [
+        (TO, through(ours)?, ours, "allowed"),
+        (TO, through("vpce-0a1b2c3d")?, "vpce-0a1b2c3d", "allowed"),
+        (TO, through("vpce-0a1b2c3e")?, "vpce-0a1b2c3e", "refused"),
+        // One that only begins alike, and one that only ends alike.
+        (TO, through("vpce-0a1b2c3")?, "vpce-0a1b2c3", "refused"),
+        (TO, through("vpce-vpce-0a1b2c3d")?, "vpce-vpce-0a1b2c3d", "refused"),
+        (TO, v1, "", "refused"),
+        ("10.20.0.1:8444", behind(b""), "", "refused"),
+    ] {
+        let before = closed(&gate, 0)?.len();
+        let said = say(&lab.client, to, &bytes, true)?;
+        let lines = closed(&gate, before + 1)?;
+        let line = lines.last().context("no line")?;
+        ensure!((text(line, "vpce"), text(line, "verdict")) == (id, verdict), "{line}");
+        ensure!(verdict == "allowed" || (text(line, "reason") == "no_rule" && said.last() == Some(&49)), "{line}");
+    }
+    Ok(())
+}
+
+#[test]
 fn haproxy_and_nginx_send_headers_that_are_read() -> Result<()> {
     let lab = Lab::new("senders")?;
     let _server = Server::start(&lab)?;

@@ -99,12 +99,9 @@ fn each_end_of_a_connect_has_its_status_and_a_refused_one_may_be_followed_by_ano
     Ok(())
 }
 
-#[test]
-fn the_name_inside_a_tunnel_must_be_the_one_outside() -> Result<()> {
-    let lab = Lab::new("inside")?;
-    let server = crate::peer::Server::start(&lab)?;
-    let gate = Gate::start(&lab, &options(LISTENER))?;
-    let said = lab.client.enter(|| -> Result<Vec<u8>> {
+/// What comes back in a tunnel to [`HOST`] after these bytes.
+fn say_inside(lab: &Lab, bytes: &[u8]) -> Result<Vec<u8>> {
+    lab.client.enter(|| -> Result<Vec<u8>> {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(TO)?;
         stream.set_read_timeout(Some(super::PATIENCE))?;
@@ -112,11 +109,47 @@ fn the_name_inside_a_tunnel_must_be_the_one_outside() -> Result<()> {
         let mut established = [0; 39];
         stream.read_exact(&mut established)?;
         ensure!(established.starts_with(b"HTTP/1.1 200 "), "{}", established.escape_ascii());
-        stream.write_all(&crate::peer::hello("other.example"))?;
+        stream.write_all(bytes)?;
+        stream.shutdown(std::net::Shutdown::Write)?;
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest)?;
         Ok(rest)
-    })??;
+    })?
+}
+
+#[test]
+fn a_hello_in_a_tunnel_is_held_to_what_its_rule_says_of_ech() -> Result<()> {
+    let lab = Lab::new("inside-ech")?;
+    let server = crate::peer::Server::start(&lab)?;
+    for (word, verdict, reason) in
+        [("deny", "refused", "ech_denied"), ("log", "audited", "ech_denied"), ("allow", "allowed", "")]
+    {
+        let mut options = options(LISTENER);
+        options.name = word.to_owned();
+        options.policy = options.policy.replace("    hosts:", &format!("    ech: {word}\n    hosts:"));
+        let gate = Gate::start(&lab, &options)?;
+        let before = server.received().len();
+        let task = crate::peer::Task::Answer(5).bytes();
+        let said = say_inside(&lab, &[&crate::peer::hello_with_ech(HOST)[..], &task].concat())?;
+        let lines = closed(&gate, 1)?;
+        let last = lines.last().map(|line| (text(line, "verdict"), text(line, "reason"), line["ech"].as_bool()));
+        ensure!(last == Some((verdict, reason, Some(true))), "{word}: {lines:?}");
+        if verdict == "refused" {
+            ensure!(said == [0x15, 3, 3, 0, 2, 2, 49], "no alert, but {}", said.escape_ascii());
+            ensure!(lines.iter().all(|line| line["bytes_up"] == 0) && server.received().len() == before, "{lines:?}");
+        } else {
+            ensure!(said.len() == 5 && server.received().len() == before + 1, "{word}: {}", said.escape_ascii());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_name_inside_a_tunnel_must_be_the_one_outside() -> Result<()> {
+    let lab = Lab::new("inside")?;
+    let server = crate::peer::Server::start(&lab)?;
+    let gate = Gate::start(&lab, &options(LISTENER))?;
+    let said = say_inside(&lab, &crate::peer::hello("other.example"))?;
     ensure!(said == [0x15, 3, 3, 0, 2, 2, 49], "no alert, but {}", said.escape_ascii());
     let lines = closed(&gate, 1)?;
     let last = lines.last().map(|line| (text(line, "reason"), text(line, "host"), text(line, "verdict")));

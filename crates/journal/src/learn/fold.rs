@@ -44,12 +44,12 @@ pub(super) fn learned(mut learner: Learner<'_>) -> Learned {
     });
     let mut sorted =
         Sorted { options: learner.options, units: Vec::new(), buckets: BTreeMap::new(), aside: Vec::new() };
-    let mut allowed_already = 0;
+    let mut allowed_already = learner.allowed_through.connections();
     for (target, sighting) in seen {
         let Some(name) = learner.names.get(target.name) else { continue };
         let (mut clients, mut denied) = (BTreeMap::new(), Vec::new());
         for (&client, &seen) in &sighting.clients {
-            match learner.settled(target, client) {
+            match learner.settled(target, client, None) {
                 Some(Action::Allow) => allowed_already += seen.connections(),
                 Some(Action::Deny) => denied.push(seen),
                 None => {

@@ -144,7 +144,7 @@ impl Learned {
         let loaded = Policy::parse("learned.yaml", &self.yaml(""), now).map_err(|faults| faults.human())?;
         for ListedPairs { name, protocol, port, clients } in &self.listed {
             for &client in clients {
-                let request = Request { name, client, port: *port, protocol: *protocol, now };
+                let request = Request { name, client, port: *port, protocol: *protocol, now, vpce: None, ech: false };
                 if !matches!(loaded.policy.decide(&request), Decision::Allow { .. }) {
                     return Err(format!("{name}:{port} would be refused to {client}"));
                 }

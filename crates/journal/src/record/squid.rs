@@ -45,6 +45,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Record<'_>> {
         host: host.map(|host| Text(Cow::Borrowed(host))),
         port,
         protocol,
+        vpce: None,
         verdict,
         rule: None,
         reason: reason.map(|reason| Text(Cow::Borrowed(reason))),

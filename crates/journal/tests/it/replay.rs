@@ -107,7 +107,7 @@ fn protocol(line: &Line) -> Protocol {
 
 fn allows(policy: &Policy, host: &str, client: &str, protocol: Protocol, port: u16) -> bool {
     let (name, client): (_, IpAddr) = (Name::parse(host).unwrap(), client.parse().unwrap());
-    let request = Request { name: &name, client, port, protocol, now: NOW };
+    let request = Request { name: &name, client, port, protocol, now: NOW, vpce: None, ech: false };
     matches!(policy.decide(&request), Decision::Allow { .. })
 }
 
@@ -226,7 +226,7 @@ proptest! {
             let host = line.host.as_deref().unwrap();
             let client: IpAddr = line.client.parse().unwrap();
             let name = Name::parse(host).unwrap();
-            let request = Request { name: &name, client, port: line.port, protocol: protocol(line), now: NOW };
+            let request = Request { name: &name, client, port: line.port, protocol: protocol(line), now: NOW, vpce: None, ech: false };
             let refused = matches!(policy.decide(&request), Decision::Refuse { .. });
             prop_assert!(!refused || aside.contains(host), "{host} to {client}:\n{whole}");
         }

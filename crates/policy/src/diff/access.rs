@@ -19,8 +19,8 @@ pub struct AccessChange {
     pub after: Vec<Access>,
 }
 
-/// For whom and until when.
-type Conditions<'p> = (Option<&'p [IpNet]>, Option<i64>);
+/// For whom, through what, and until when.
+type Conditions<'p> = (Option<&'p [IpNet]>, Option<&'p [Box<str>]>, Option<i64>);
 /// What is permitted to a name by rules of the same conditions.
 type Permitted<'p> = BTreeMap<Conditions<'p>, BTreeSet<Access>>;
 
@@ -54,7 +54,7 @@ pub(super) fn differing(old: &Policy, new: &Policy) -> Vec<AccessChange> {
 }
 
 fn conditions(rule: &RuleInfo) -> Conditions<'_> {
-    (rule.clients.as_deref(), rule.expires)
+    (rule.clients.as_deref(), rule.vpc_endpoints.as_deref(), rule.expires)
 }
 
 fn permitted(policy: &Policy) -> BTreeMap<(Shape, &str), Permitted<'_>> {

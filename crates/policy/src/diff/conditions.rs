@@ -1,6 +1,6 @@
 //! The part of a request that is not its name: for which clients, ports, protocols and times two behaviours differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
@@ -19,6 +19,39 @@ pub struct Conditions {
     pub from: Option<i64>,
     /// The last Unix second, if there is one.
     pub until: Option<i64>,
+    /// The VPC endpoints that they come through.
+    pub endpoints: Endpoints,
+}
+
+/// Through which VPC endpoints requests come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Endpoints {
+    /// Whatever they come through.
+    #[default]
+    Any,
+    /// Through one of these.
+    Only(Vec<Box<str>>),
+    /// Through none, or through others than these.
+    Except(Vec<Box<str>>),
+}
+
+impl Endpoints {
+    fn hold(&self, vpce: Option<&str>) -> bool {
+        let among = |ids: &[Box<str>]| vpce.is_some_and(|vpce| ids.iter().any(|id| **id == *vpce));
+        match self {
+            Self::Any => true,
+            Self::Only(ids) => among(ids),
+            Self::Except(ids) => !among(ids),
+        }
+    }
+
+    /// One of them.
+    pub fn witness(&self) -> Option<&str> {
+        match self {
+            Self::Only(ids) => ids.first().map(|id| &**id),
+            Self::Any | Self::Except(_) => None,
+        }
+    }
 }
 
 impl Conditions {
@@ -31,6 +64,7 @@ impl Conditions {
             && self.until.is_none_or(|until| request.now <= until)
             && self.ports.iter().any(port)
             && self.clients.iter().any(|(from, to)| same(from) && *from <= client && client <= *to)
+            && self.endpoints.hold(request.vpce)
     }
 
     /// The clients as networks; `None` when it is everybody.
@@ -48,13 +82,16 @@ impl Conditions {
     }
 
     /// One request of them, with a name that the caller has.
-    pub fn witness<'n>(&self, name: &'n sekisho_name::Name) -> Option<Request<'n>> {
+    pub fn witness<'n>(&'n self, name: &'n sekisho_name::Name) -> Option<Request<'n>> {
         let (&(protocol, port, _), &(client, _)) = (self.ports.first()?, self.clients.first()?);
-        Some(Request { name, client, port, protocol, now: self.from.or(self.until).unwrap_or(0) })
+        let (now, vpce) = (self.from.or(self.until).unwrap_or(0), self.endpoints.witness());
+        Some(Request { name, client, port, protocol, now, vpce, ech: false })
     }
 }
 
 type Ids = (u32, u32);
+/// Whether through no endpoint, or through one that makes no difference, and through which of the others.
+type Ways = (bool, Vec<Box<str>>);
 type Ranges = Vec<(At, At)>;
 type Ports = Vec<(Protocol, u16, u16)>;
 /// Outcomes before and after, and the time.
@@ -62,8 +99,38 @@ type When = (Ids, Option<i64>, Option<i64>);
 
 /// Where two behaviours have different outcomes, with the ids of the two. Each request is in at most one.
 pub(super) fn differing(space: &Space, old: u32, new: u32) -> Vec<(Ids, Conditions)> {
+    let (Some(old), Some(new)) = (space.behaviour_of(old), space.behaviour_of(new)) else { return Vec::new() };
+    let named: BTreeSet<&str> = old.endpoints.iter().chain(&new.endpoints).map(|(id, _)| &**id).collect();
+    // The same through several endpoints is one.
+    let mut all: BTreeMap<(Ids, Conditions), Ways> = BTreeMap::new();
+    for endpoint in std::iter::once(None).chain(named.iter().copied().map(Some)) {
+        for found in through(space, &old, &new, endpoint) {
+            let (others, ids) = all.entry(found).or_default();
+            match endpoint {
+                None => *others = true,
+                Some(id) => ids.push(id.into()),
+            }
+        }
+    }
+    let finished = all.into_iter().map(|((outcomes, conditions), (others, ids))| {
+        let endpoints = match others {
+            false => Endpoints::Only(ids),
+            true if ids.len() == named.len() => Endpoints::Any,
+            true => {
+                let mut others: Vec<Box<str>> = named.iter().map(|id| Box::from(*id)).collect();
+                others.retain(|id| !ids.contains(id));
+                Endpoints::Except(others)
+            }
+        };
+        (outcomes, Conditions { endpoints, ..conditions })
+    });
+    finished.collect()
+}
+
+/// The same of the requests that come through one endpoint, or through none that makes a difference.
+fn through(space: &Space, old: &Behaviour, new: &Behaviour, endpoint: Option<&str>) -> Vec<(Ids, Conditions)> {
     let mut all: BTreeMap<(When, Ranges), Ports> = BTreeMap::new();
-    for ((old, new), ports) in by_port(space, old, new) {
+    for ((old, new), ports) in by_port(old, new, endpoint) {
         // The same at the same times for several ranges of clients is one.
         let mut ranges: BTreeMap<When, Ranges> = BTreeMap::new();
         for ((old, new), range) in by_client(space, old, new) {
@@ -84,24 +151,21 @@ pub(super) fn differing(space: &Space, old: u32, new: u32) -> Vec<(Ids, Conditio
     let finished = all.into_iter().map(|(((outcomes, from, until), ranges), mut ports)| {
         ports.sort_unstable();
         let clients = ranges.into_iter().map(|(from, to)| (address(from), address(to))).collect();
-        (outcomes, Conditions { ports, clients, from, until })
+        (outcomes, Conditions { ports, clients, from, until, endpoints: Endpoints::Any })
     });
     finished.collect()
 }
 
 /// Ports by what holds on them before and after, where that differs.
-fn by_port(space: &Space, old: u32, new: u32) -> BTreeMap<Ids, Ports> {
+fn by_port(old: &Behaviour, new: &Behaviour, endpoint: Option<&str>) -> BTreeMap<Ids, Ports> {
     let mut found: BTreeMap<Ids, Ports> = BTreeMap::new();
-    let (Some(old), Some(new)) = (space.behaviour_of(old), space.behaviour_of(new)) else { return found };
-    let on = |behaviour: &Behaviour, port| {
-        let at = behaviour.ports.binary_search_by_key(&port, |(port, _)| *port);
-        at.ok().and_then(|at| behaviour.ports.get(at)).map_or(behaviour.rest, |(_, clients)| *clients)
-    };
+    let on = |behaviour: &Behaviour, port| behaviour.on(endpoint, port);
     for &protocol in Protocol::ALL {
         let ports = |behaviour: &Behaviour| -> Vec<u16> {
-            behaviour.ports.iter().filter(|((p, _), _)| *p == protocol).map(|((_, port), _)| *port).collect()
+            let own = behaviour.endpoints.iter().flat_map(|(_, ports)| ports);
+            behaviour.ports.iter().chain(own).filter(|((p, _), _)| *p == protocol).map(|((_, port), _)| *port).collect()
         };
-        let mut singled: Vec<u16> = [ports(&old), ports(&new)].concat();
+        let mut singled: Vec<u16> = [ports(old), ports(new)].concat();
         singled.sort_unstable();
         singled.dedup();
         let mut push = |ids: Ids, from: u16, to: u16| {
@@ -113,14 +177,15 @@ fn by_port(space: &Space, old: u32, new: u32) -> BTreeMap<Ids, Ports> {
                 }
             }
         };
+        let last = singled.last() == Some(&u16::MAX);
         // No request has port 0.
         let mut next = 1;
         for port in singled {
             push((old.rest, new.rest), next, port.saturating_sub(1));
-            push((on(&old, (protocol, port)), on(&new, (protocol, port))), port, port);
+            push((on(old, (protocol, port)), on(new, (protocol, port))), port, port);
             next = port.saturating_add(1);
         }
-        if on(&old, (protocol, u16::MAX)) == old.rest && on(&new, (protocol, u16::MAX)) == new.rest {
+        if !last {
             push((old.rest, new.rest), next, u16::MAX);
         }
     }

@@ -6,9 +6,9 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{AccessChange, Change, Conditions, Diff, Effect, Names, Set};
+use super::{AccessChange, Change, Conditions, Diff, Effect, Endpoints, Names, Set};
 use crate::diagnostic::visible;
-use crate::rule::{Access, Request, Upstream};
+use crate::rule::{Access, Ech, Mode, Request, Upstream};
 use crate::space::Outcome;
 
 /// How many names, exceptions, networks or ports a person is shown of one change. The JSON form has all.
@@ -148,10 +148,13 @@ impl Change {
     /// The command that shows one request of it.
     fn command(&self) -> Option<String> {
         let (name, conditions) = self.witnesses().next()?;
-        let Request { client, port, protocol, now, .. } = conditions.witness(&name)?;
+        let Request { client, port, protocol, now, vpce, .. } = conditions.witness(&name)?;
         let mut command = format!("sekisho explain {name}");
         if conditions.networks().is_some() {
             let _ = write!(command, " --from {client}");
+        }
+        if let Some(vpce) = vpce {
+            let _ = write!(command, " --vpce {vpce}");
         }
         if port != protocol.default_port() {
             let _ = write!(command, " --port {port}");
@@ -198,13 +201,19 @@ impl Change {
             if let Some(until) = conditions.until {
                 when.insert("until".to_owned(), json!(time(until)));
             }
+            match &conditions.endpoints {
+                Endpoints::Any => {}
+                Endpoints::Only(ids) => drop(when.insert("vpc_endpoints".to_owned(), json!(ids))),
+                Endpoints::Except(ids) => drop(when.insert("vpc_endpoints_except".to_owned(), json!(ids))),
+            }
             let client = conditions.clients.first().map(|(from, _)| from.to_string());
             let (protocol, port) = conditions.ports.first().map(|(protocol, port, _)| (protocol.label(), port)).unzip();
             let at = conditions.from.or(conditions.until).unwrap_or(0);
-            when.insert(
-                "witness".to_owned(),
-                json!({ "client": client, "port": port, "protocol": protocol, "at": time(at) }),
-            );
+            let mut witness = json!({ "client": client, "port": port, "protocol": protocol, "at": time(at) });
+            if let (Some(vpce), Some(witness)) = (conditions.endpoints.witness(), witness.as_object_mut()) {
+                witness.insert("vpce".to_owned(), json!(vpce));
+            }
+            when.insert("witness".to_owned(), witness);
             Value::Object(when)
         });
         json!({
@@ -238,6 +247,12 @@ fn outcome(outcome: &Outcome) -> Value {
     }
     if outcome.lenient {
         out.insert("private_addresses".to_owned(), json!("audited"));
+    }
+    if outcome.ech != Ech::Allow {
+        out.insert("ech".to_owned(), json!(outcome.ech.label()));
+    }
+    if let Some(mode) = outcome.on_mismatch {
+        out.insert("on_mismatch".to_owned(), json!(if mode == Mode::Enforce { "refuse" } else { "audited" }));
     }
     Value::Object(out)
 }
@@ -291,6 +306,15 @@ fn spoken(conditions: &Conditions, mark: &str) -> String {
         }
     } else {
         out.push_str(", from anybody");
+    }
+    let ids = |ids: &[Box<str>]| {
+        let shown: Vec<String> = first(ids).map(|id| format!("{mark}{id}{mark}")).collect();
+        shown.join(" ") + &more(ids).map(|more| format!(" and {more} more")).unwrap_or_default()
+    };
+    match &conditions.endpoints {
+        Endpoints::Any => {}
+        Endpoints::Only(only) => drop(write!(out, ", through {}", ids(only))),
+        Endpoints::Except(except) => drop(write!(out, ", not through {}", ids(except))),
     }
     match (conditions.from, conditions.until) {
         (None, None) => {}

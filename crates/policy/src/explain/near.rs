@@ -158,6 +158,12 @@ fn conditions(rule: &RuleInfo, request: &Request<'_>) -> Vec<String> {
     if !rule.admits_client(request.client) {
         by.push(format!("the client: {} is in none of its `clients:`", request.client.to_canonical()));
     }
+    if !rule.admits_vpce(request.vpce) {
+        by.push(match request.vpce {
+            Some(vpce) => format!("the VPC endpoint: {vpce} is none of its `vpc_endpoints:`"),
+            None => "the VPC endpoint: it is for what comes through one of its `vpc_endpoints:` (`--vpce`)".to_owned(),
+        });
+    }
     if rule.expired(request.now) {
         let until = rule.expires.and_then(|last| jiff::Timestamp::from_second(last).ok());
         by.push(format!("the time: it expired at {}", until.map(|t| t.to_string()).unwrap_or_default()));

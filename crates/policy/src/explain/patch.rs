@@ -112,6 +112,14 @@ fn refused_by_design(request: &Request<'_>, policy: &Policy, decision: Decision)
     }
     let by = decision.rule().and_then(|id| policy.rule(id));
     match (decision.reason(), by) {
+        (Some(Reason::EchDenied), Some(rule)) => Err(format!(
+            "no edit is safe: the rule `{}` at {} has a word on ECH on purpose (`ech: {}`). Switch ECH off at the client, or ask \
+             {} whether it still has to",
+            rule.name,
+            rule.place,
+            rule.ech.label(),
+            rule.owner.as_deref().unwrap_or("its author")
+        )),
         (Some(Reason::DeniedByRule), Some(rule)) => Err(format!(
             "no edit is safe: the rule `{}` at {} shuts this on purpose. Ask {} whether it still has to",
             rule.name,
@@ -200,8 +208,8 @@ impl Author<'_> {
 
     /// A rule that lists the name, for one client more or for longer.
     fn widen(&self, lines: &Lines<'_>, node: &Node, rule: &RuleInfo) -> Option<(String, String)> {
-        let Request { client, port, protocol, now, .. } = *self.request;
-        if !rule.protocols.contains(&protocol) || !rule.admits_port(protocol, port) {
+        let Request { client, port, protocol, now, vpce, .. } = *self.request;
+        if !rule.protocols.contains(&protocol) || !rule.admits_port(protocol, port) || !rule.admits_vpce(vpce) {
             return None;
         }
         match (rule.admits_client(client), rule.expired(now)) {
@@ -266,13 +274,16 @@ impl Author<'_> {
 
     /// The lines of a rule for this request alone.
     fn rule(&self, more: &[&str]) -> Option<Vec<String>> {
-        let Request { name, client, port, protocol, now } = self.request;
+        let Request { name, client, port, protocol, now, vpce, ech: _ } = self.request;
         let mut title = format!("{name}");
         let mut lines: Vec<String> = more.iter().map(ToString::to_string).collect();
         if !self.anybody {
             let client = client.to_canonical();
             title = format!("{name} for {client}");
             lines.push(format!("clients: [{}]", quoted(&client.to_string())));
+        }
+        if let Some(vpce) = vpce {
+            lines.push(format!("vpc_endpoints: [{}]", quoted(vpce)));
         }
         if *protocol != Protocol::Tls {
             lines.push(format!("protocols: [{}]", protocol.label()));

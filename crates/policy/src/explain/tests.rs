@@ -26,7 +26,7 @@ fn explain(host: &str, client: [u8; 4], port: u16, protocol: Protocol) -> Explan
     let policy = Policy::parse("policy.yaml", POLICY, NOW).unwrap().policy;
     let name = Name::parse(host).unwrap();
     let client = IpAddr::V4(Ipv4Addr::from(client));
-    policy.explain(&Request { name: &name, client, port, protocol, now: NOW })
+    policy.explain(&Request { name: &name, client, port, protocol, now: NOW, vpce: None, ech: false })
 }
 
 fn missed(host: &str) -> String {
@@ -107,7 +107,15 @@ fn a_form_that_the_region_does_not_have_is_not_proposed() {
     {
         let name = Name::parse(host).unwrap();
         let client = IpAddr::V4(Ipv4Addr::new(10, 20, 0, 1));
-        let there = policy.explain(&Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW });
+        let there = policy.explain(&Request {
+            name: &name,
+            client,
+            port: 443,
+            protocol: Protocol::Tls,
+            now: NOW,
+            vpce: None,
+            ech: false,
+        });
         assert!(there.near[0].by[0].contains(word) && there.hints.is_empty(), "{there}");
     }
 }

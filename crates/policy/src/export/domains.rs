@@ -55,6 +55,10 @@ impl Policy {
                 left_out.push(LeftOut { what: named(rule), why: "is not for all of these clients (see --clients)" });
                 continue;
             }
+            if rule.vpc_endpoints.is_some() {
+                left_out.push(LeftOut { what: named(rule), why: "is for some VPC endpoints only" });
+                continue;
+            }
             for item in listed {
                 let (shape, name) = self.index.entry(item.entry);
                 let spelled = pattern::spell(shape, name);

@@ -17,6 +17,13 @@ impl Policy {
         if self.rules.iter().any(|rule| rule.protocols.contains(&Protocol::Tls)) {
             notes.push("Squid looks at the name of the CONNECT request, not at the one in the TLS hello".to_owned());
         }
+        for rule in self.rules.iter().filter(|rule| rule.vpc_endpoints.is_some()) {
+            let what = if rule.shuts() { "shuts here whatever comes" } else { "is left out" };
+            notes.push(format!(
+                "the rule {} is for some VPC endpoints only, which Squid does not know: it {what}",
+                named(rule)
+            ));
+        }
         let mut text = String::new();
         comments(&mut text, header(self, "squid"));
         let place = "For squid.conf, in the place of its http_access lines: `include /etc/squid/sekisho.conf`.";
@@ -29,7 +36,8 @@ impl Policy {
         // No pattern of the policy matches a name with an underscore, and Squid's would.
         text.push_str("acl sekisho_underscore dstdom_regex -n _\n");
         for (id, rule) in self.rules.iter().enumerate() {
-            if rule.opens(now) || rule.shuts() {
+            // What shuts something for some endpoints shuts it for all.
+            if (rule.opens(now) && rule.vpc_endpoints.is_none()) || rule.shuts() {
                 self.squid_rule(&mut text, id, rule, now);
             }
         }

@@ -219,8 +219,10 @@ proptest! {
             let name = Name::parse(&host).unwrap();
             let open = |client: &str, port, protocol| {
                 let client: IpAddr = client.parse().unwrap();
-                let request = Request { name: &name, client, port, protocol, now: NOW };
-                !matches!(policy.decide(&request), Decision::Refuse { .. })
+                [None, Some("vpce-0a1b2c3d")].map(|vpce| {
+                    let request = Request { name: &name, client, port, protocol, now: NOW, vpce, ech: false };
+                    !matches!(policy.decide(&request), Decision::Refuse { .. })
+                })
             };
             let listed = list.iter().any(|item| match item.strip_prefix('.') {
                 Some(domain) => host == domain || host.ends_with(item),
@@ -228,12 +230,12 @@ proptest! {
             });
             if listed {
                 for client in ["10.0.0.0", "10.0.0.255", "10.0.0.77"] {
-                    prop_assert!(open(client, 443, Protocol::Tls), "{host} for {client}\n{rules}\n{list:?}");
+                    prop_assert!(open(client, 443, Protocol::Tls) == [true; 2], "{host} for {client}\n{rules}\n{list:?}");
                 }
             }
             for (port, protocol) in [(443, Protocol::Tls), (80, Protocol::Http), (9443, Protocol::Tls)] {
                 for client in ["10.0.0.1", "10.0.1.1", "192.0.2.1"] {
-                    if open(client, port, protocol) {
+                    if open(client, port, protocol) != [false; 2] {
                         prop_assert!(answered(&unbound, &host), "{host}\n{rules}\n{unbound}");
                     }
                 }
@@ -263,6 +265,7 @@ fn rules() -> impl Strategy<Value = Vec<String>> {
         ", ports: [443, 9443]",
         ", protocols: [http, tls]",
         ", mode: audit",
+        ", vpc_endpoints: [vpce-0a1b2c3d]",
         ", protocols: [http]",
     ]);
     let rule = (prop::sample::select(vec!["allow", "allow", "deny"]), hosts, rest);

@@ -95,7 +95,8 @@ impl Policy {
                     let opener = self.rules.get(*r as usize).filter(|opener| opener.opens(now));
                     opener.is_some_and(|opener| (*r as usize) < id || !always_shuts(rule, opener))
                 };
-                let whole = shape == Shape::Below && rule.clients.is_none();
+                let anybody = rule.clients.is_none() && rule.vpc_endpoints.is_none();
+                let whole = shape == Shape::Below && anybody;
                 // All of it, or its topmost name alone.
                 let mut openers = self.index.covering(shape, name).chain(self.index.covering(Shape::Exact, name));
                 if whole && !openers.any(|rules| rules.iter().any(opened)) {
@@ -133,6 +134,7 @@ impl Policy {
 fn always_shuts(deny: &RuleInfo, opener: &RuleInfo) -> bool {
     deny.shuts()
         && deny.clients.is_none()
+        && deny.vpc_endpoints.is_none()
         && [Protocol::Tls, Protocol::Http].into_iter().all(|protocol| {
             let shut = deny.ports_of(protocol);
             opener.ports_of(protocol).iter().all(|port| shut.contains(port))

@@ -20,7 +20,7 @@ use crate::policy::Policy;
 use crate::rule::{Decision, Protocol, Reason, Request, RuleInfo};
 
 /// The keys of a claim.
-pub(crate) const KEYS: &[&str] = &["allow", "refuse", "from", "at", "port", "protocol", "reason"];
+pub(crate) const KEYS: &[&str] = &["allow", "refuse", "from", "vpce", "at", "port", "protocol", "reason"];
 
 /// The reasons that a claim may name.
 const REASONS: &[(&str, Reason)] =
@@ -33,14 +33,16 @@ pub(super) struct Claim {
     allow: bool,
     reason: Option<Reason>,
     client: Option<IpAddr>,
+    vpce: Option<Box<str>>,
     at: Option<i64>,
     port: u16,
     protocol: Protocol,
 }
 
 /// What is decided where, apart from audit.
-struct Word {
+struct Word<'p> {
     client: IpAddr,
+    vpce: Option<&'p str>,
     now: i64,
     decision: Decision,
 }
@@ -84,6 +86,7 @@ fn claim(reader: &mut Reader<'_>, node: &Node) -> Option<Claim> {
         client: fields
             .get("from")
             .and_then(|node| reader.parsed::<IpAddr>(node, "bad-cidr", "an address", "10.20.1.1")),
+        vpce: fields.get("vpce").and_then(|node| reader.vpc_endpoint(node)).map(Box::from),
         at: fields.get("at").and_then(|node| time(reader, node)),
         port: port.unwrap_or_else(|| protocol.default_port()),
         protocol,
@@ -138,10 +141,11 @@ pub(super) fn prove(claims: &[Claim], policy: &Policy, reader: &mut Reader<'_>) 
 
 impl Claim {
     /// Where it is not so, if anywhere.
-    fn wrong(&self, policy: &Policy) -> Option<Word> {
+    fn wrong<'p>(&'p self, policy: &'p Policy) -> Option<Word<'p>> {
         // Of each rule, as the policy enforces it: audit lets through whatever is decided.
         let rules: Vec<&RuleInfo> = policy.covering(&self.name).filter_map(|id| policy.rule(id)).collect();
         let clients = self.client.map_or_else(|| clients(&rules), |client| vec![client]);
+        let endpoints = self.vpce.as_deref().map_or_else(|| endpoints(&rules), |vpce| vec![Some(vpce)]);
         // An allow rule that expires takes nothing from the claim that it allows; one that is refused is so at any time.
         let times = match self.at {
             Some(at) => vec![at],
@@ -149,12 +153,13 @@ impl Claim {
             None => times(&rules),
         };
         let pairs = clients.iter().flat_map(|&client| times.iter().map(move |&now| (client, now)));
-        let words = pairs.map(|(client, now)| {
+        let all = pairs.flat_map(|(client, now)| endpoints.iter().map(move |&vpce| (client, now, vpce)));
+        let mut words = all.map(|(client, now, vpce)| {
             let (port, protocol) = (self.port, self.protocol);
-            let decision = policy.decide(&Request { name: &self.name, client, port, protocol, now });
-            Word { client, now, decision }
+            let request = Request { name: &self.name, client, port, protocol, now, vpce, ech: false };
+            Word { client, vpce, now, decision: policy.decide(&request) }
         });
-        words.into_iter().find(|word| !self.holds(word.decision))
+        words.find(|word| !self.holds(word.decision))
     }
 
     fn holds(&self, decision: Decision) -> bool {
@@ -164,7 +169,7 @@ impl Claim {
         }
     }
 
-    fn fault(&self, policy: &Policy, word: &Word) -> Diagnostic {
+    fn fault(&self, policy: &Policy, word: &Word<'_>) -> Diagnostic {
         let name = self.name.as_str();
         let allowed = matches!(word.decision.reason(), None | Some(Reason::AuditRule));
         let is = match word.decision.reason() {
@@ -172,6 +177,10 @@ impl Claim {
             _ => "allowed".to_owned(),
         };
         let from = if self.client.is_none() { format!(" from {}", word.client) } else { String::new() };
+        let through = match word.vpce {
+            Some(vpce) if self.vpce.is_none() => format!(" through {vpce}"),
+            _ => String::new(),
+        };
         let when = match Timestamp::from_second(word.now) {
             Ok(at) if self.at.is_none() && word.now != i64::MIN => format!(" at {at}"),
             _ => String::new(),
@@ -181,8 +190,10 @@ impl Claim {
             None if self.allow => "allowed".to_owned(),
             None => "refused".to_owned(),
         };
-        let fault =
-            Diagnostic::error("false-claim", format!("`{name}` is {is}{from}{when}, and the claim says {claimed}"));
+        let fault = Diagnostic::error(
+            "false-claim",
+            format!("`{name}` is {is}{from}{through}{when}, and the claim says {claimed}"),
+        );
         let fault = match word.decision.rule().and_then(|id| policy.rule(id)) {
             Some(rule) => fault.note(format!("the rule `{}` at {} decides", rule.name, rule.place)),
             None => fault.note("no rule matches"),
@@ -214,6 +225,13 @@ fn after(net: &IpNet) -> Option<IpAddr> {
         // A v4-mapped address is an IPv4 one to a policy.
         IpAddr::V6(last) => last.to_bits().checked_add(1).map(|next| Ipv6Addr::from_bits(next).into()),
     }
+}
+
+/// No VPC endpoint, and each that a rule names.
+fn endpoints<'p>(rules: &[&'p RuleInfo]) -> Vec<Option<&'p str>> {
+    let named: BTreeSet<&str> =
+        rules.iter().filter_map(|rule| rule.vpc_endpoints.as_deref()).flatten().map(|id| &**id).collect();
+    std::iter::once(None).chain(named.into_iter().map(Some)).collect()
 }
 
 /// One time before any of the rules expires, and one after each that does.

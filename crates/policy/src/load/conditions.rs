@@ -130,6 +130,34 @@ impl Reader<'_> {
         Some(unmapped(net))
     }
 
+    /// VPC endpoints by their ids, sorted.
+    pub(super) fn vpc_endpoints(&mut self, node: &Node) -> Option<Box<[Box<str>]>> {
+        let items = self.filled(node, "vpc_endpoints", "VPC endpoints like `vpce-0a1b2c3d4e5f67890`")?;
+        let mut all: Vec<Box<str>> = items.iter().filter_map(|item| self.vpc_endpoint(item)).map(Box::from).collect();
+        all.sort_unstable();
+        all.dedup();
+        Some(all.into_boxed_slice())
+    }
+
+    /// A VPC endpoint's id. AWS has made them of 8 digits, and makes them of 17.
+    pub(super) fn vpc_endpoint<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        let text = self.text(node, "a VPC endpoint's id like `vpce-0a1b2c3d4e5f67890`")?;
+        let digits = text.strip_prefix("vpce-").unwrap_or_default();
+        if is_vpc_endpoint(text) {
+            return Some(text);
+        }
+        let fault = Diagnostic::error("bad-vpc-endpoint", format!("`{text}` is no VPC endpoint's id"));
+        let help = if is_vpc_endpoint(&text.to_ascii_lowercase()) {
+            "write it in lower case, as AWS does"
+        } else if digits.contains('-') {
+            "write the id alone, without what its DNS names have behind it"
+        } else {
+            "write `vpce-` and the 8 or 17 hexadecimal digits that AWS shows"
+        };
+        self.push(fault.help(help), node.span);
+        None
+    }
+
     pub(super) fn protocols(&mut self, node: &Node) -> Option<Box<[Protocol]>> {
         let items = self.filled(node, "protocols", "protocols")?;
         let mut all = Vec::new();
@@ -213,6 +241,12 @@ impl Reader<'_> {
 enum Upstreams {
     Public,
     Any,
+}
+
+/// Whether a text is a VPC endpoint's id as AWS makes them.
+pub fn is_vpc_endpoint(text: &str) -> bool {
+    let digits = text.strip_prefix("vpce-").unwrap_or_default();
+    matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A network or an address in the one spelling that every program reads alike: `010.0.0.0/8`, which some take for

@@ -24,12 +24,15 @@ pub(crate) const KEYS: &[&str] = &[
     "reason",
     "expires",
     "clients",
+    "vpc_endpoints",
     "action",
     "mode",
     "protocols",
     "ports",
     "upstream",
     "bucket_upstream",
+    "ech",
+    "on_mismatch",
     "acknowledge",
 ];
 

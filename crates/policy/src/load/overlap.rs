@@ -157,6 +157,7 @@ impl Earlier<'_> {
         let count = self.builder.policy.listed.get(id as usize).map(|listed| listed.len());
         (one.action, one.mode, one.expires) == (other.action, other.mode, other.expires)
             && (&one.clients, &one.upstream) == (&other.clients, &other.upstream)
+            && (&one.vpc_endpoints, one.ech, one.on_mismatch) == (&other.vpc_endpoints, other.ech, other.on_mismatch)
             && cover::ports(one).eq(cover::ports(other))
             && count == Some(self.draft.listed.len())
             && self.draft.listed.iter().all(lists)

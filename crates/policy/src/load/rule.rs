@@ -7,7 +7,7 @@ use crate::document::{Fields, Node, Reader, Span};
 use crate::export::aws;
 use crate::load::{Builder, include, overlap};
 use crate::policy::Listed;
-use crate::rule::{Access, Action, Mode, Place, Protocol, RuleInfo};
+use crate::rule::{Access, Action, Ech, Mode, OnMismatch, Place, Protocol, RuleInfo};
 
 /// The keys of a rule.
 pub(crate) const KEYS: &[&str] = &[
@@ -17,6 +17,7 @@ pub(crate) const KEYS: &[&str] = &[
     "reason",
     "expires",
     "clients",
+    "vpc_endpoints",
     "buckets",
     "hosts",
     "hosts_files",
@@ -25,6 +26,8 @@ pub(crate) const KEYS: &[&str] = &[
     "protocols",
     "ports",
     "upstream",
+    "ech",
+    "on_mismatch",
     "access",
     "acknowledge",
 ];
@@ -167,6 +170,11 @@ impl Builder<'_> {
         let action = fields.get("action").and_then(|node| reader.one_of(node, "an action", &actions));
         let mode = fields.get("mode").and_then(|node| reader.one_of(node, "a mode", &modes));
         let action = action.unwrap_or_default();
+        let protocols = fields
+            .get("protocols")
+            .and_then(|node| reader.protocols(node))
+            .unwrap_or_else(|| Box::new([Protocol::Tls]));
+        let (ech, on_mismatch) = terms(reader, fields, action, &protocols);
         RuleInfo {
             name,
             owner,
@@ -176,17 +184,37 @@ impl Builder<'_> {
             action,
             mode: mode.unwrap_or_default(),
             clients: fields.get("clients").and_then(|node| reader.networks(node, "clients")),
-            protocols: fields
-                .get("protocols")
-                .and_then(|node| reader.protocols(node))
-                .unwrap_or_else(|| Box::new([Protocol::Tls])),
+            vpc_endpoints: fields.get("vpc_endpoints").and_then(|node| reader.vpc_endpoints(node)),
+            protocols,
             ports: fields.get("ports").and_then(|node| reader.ports(node)),
             upstream: fields.get("upstream").and_then(|node| reader.upstream(node)).unwrap_or_default(),
+            ech,
+            on_mismatch,
             set: None,
             access: fields.get("access").and_then(|node| reader.access(node)).unwrap_or_else(|| Box::from(Access::ALL)),
             place: Place { file: Arc::clone(reader.source.file()), line: fields.span.line },
         }
     }
+}
+
+/// What an allow rule does with hellos, and with clients, that are not simply let through.
+fn terms(reader: &mut Reader<'_>, fields: &Fields<'_>, action: Action, protocols: &[Protocol]) -> (Ech, OnMismatch) {
+    for entry in ["ech", "on_mismatch"].iter().filter_map(|key| fields.entry(key)) {
+        let (in_what, why) = if action == Action::Deny {
+            ("that denies", "remove it: the rule refuses whatever it matches")
+        } else if &*entry.key == "ech" && !protocols.contains(&Protocol::Tls) {
+            ("for plain HTTP alone", "remove it: there is no hello")
+        } else {
+            continue;
+        };
+        let fault = Diagnostic::error("misplaced-key", format!("`{}` means nothing in a rule {in_what}", entry.key));
+        reader.push(fault.help(why), entry.key_span);
+    }
+    let words: Vec<_> = Ech::ALL.iter().map(|&ech| (ech.label(), ech)).collect();
+    let ech = fields.get("ech").and_then(|node| reader.one_of(node, "a word on ECH", &words));
+    let words: Vec<_> = OnMismatch::ALL.iter().map(|&what| (what.label(), what)).collect();
+    let on_mismatch = fields.get("on_mismatch").and_then(|node| reader.one_of(node, "a word on mismatches", &words));
+    (ech.unwrap_or_default(), on_mismatch.unwrap_or_default())
 }
 
 /// Text for one line of a log: short, and without characters that do not show themselves.

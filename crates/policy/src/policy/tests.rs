@@ -28,7 +28,7 @@ fn ask(policy: &Policy, host: &str) -> Decision {
 }
 
 fn asked(policy: &Policy, host: &str, client: IpAddr, port: u16, protocol: Protocol, now: i64) -> Decision {
-    policy.decide(&Request { name: &Name::parse(host).unwrap(), client, port, protocol, now })
+    policy.decide(&Request { name: &Name::parse(host).unwrap(), client, port, protocol, now, vpce: None, ech: false })
 }
 
 const fn allow(rule: u32) -> Decision {

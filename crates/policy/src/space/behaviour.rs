@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{At, Outcome, Space, address, bounds};
 use crate::policy::Policy;
-use crate::rule::{Decision, Protocol, Reason, RuleId, Upstream};
+use crate::rule::{Decision, Ech, Protocol, Reason, RuleId, Upstream};
 
 /// Outcomes by time, each with the last second in which it holds; the last one holds for ever.
 pub(crate) type Times = Vec<(i64, u32)>;
@@ -16,13 +16,30 @@ pub(crate) type Times = Vec<(i64, u32)>;
 /// [`Times`] by client, each from a first address on. IPv4 and IPv6 have a first entry of their own.
 pub(crate) type Clients = Vec<(At, u32)>;
 
-/// [`Clients`] by protocol and port.
+/// [`Clients`] by protocol and port, sorted.
+pub(crate) type Ports = Vec<((Protocol, u16), u32)>;
+
+/// [`Ports`] by VPC endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Behaviour {
     /// What holds on every port that is not in `ports`.
     pub(crate) rest: u32,
-    /// The ports on which something else holds, sorted.
-    pub(crate) ports: Vec<((Protocol, u16), u32)>,
+    /// The ports on which something else holds.
+    pub(crate) ports: Ports,
+    /// The endpoints through which something else holds, sorted, each with the ports on which it does.
+    pub(crate) endpoints: Vec<(Box<str>, Ports)>,
+}
+
+impl Behaviour {
+    /// What holds on a port through an endpoint, or through none.
+    pub(crate) fn on(&self, endpoint: Option<&str>, port: (Protocol, u16)) -> u32 {
+        let find = |ports: &Ports| {
+            let at = ports.binary_search_by_key(&port, |(port, _)| *port).ok()?;
+            ports.get(at).map(|(_, clients)| *clients)
+        };
+        let own = endpoint.and_then(|endpoint| self.endpoints.iter().find(|(id, _)| **id == *endpoint));
+        own.and_then(|(_, ports)| find(ports)).or_else(|| find(&self.ports)).unwrap_or(self.rest)
+    }
 }
 
 /// The first of the IPv6 addresses, where another family begins.
@@ -34,9 +51,33 @@ impl Space {
     /// The id of what some rules do together; they come in ascending order.
     pub(crate) fn behaviour(&mut self, policy: &Policy, rules: &[u32]) -> u32 {
         let rest = self.clients(policy, &[]);
+        // Most ports have the same rules.
+        let mut known: HashMap<Vec<u32>, u32> = HashMap::new();
+        let mut ports = self.ports(policy, rules, None, &mut known);
+        ports.retain(|(_, clients)| *clients != rest);
+        let mut behaviour = Behaviour { rest, ports, endpoints: Vec::new() };
+        let named = rules.iter().filter_map(|&id| policy.rules.get(id as usize)?.vpc_endpoints.as_ref());
+        for endpoint in named.flatten().collect::<BTreeSet<_>>() {
+            let mut own = self.ports(policy, rules, Some(endpoint), &mut known);
+            own.retain(|(port, clients)| *clients != behaviour.on(None, *port));
+            if !own.is_empty() {
+                behaviour.endpoints.push((endpoint.clone(), own));
+            }
+        }
+        self.behaviours.id(behaviour)
+    }
+
+    /// What rules do on each port that some of them cover, through an endpoint or through none.
+    fn ports(
+        &mut self,
+        policy: &Policy,
+        rules: &[u32],
+        endpoint: Option<&str>,
+        known: &mut HashMap<Vec<u32>, u32>,
+    ) -> Ports {
         let mut by_port: BTreeMap<(Protocol, u16), Vec<u32>> = BTreeMap::new();
         for &id in rules {
-            let Some(rule) = policy.rules.get(id as usize) else { continue };
+            let Some(rule) = policy.rules.get(id as usize).filter(|rule| rule.admits_vpce(endpoint)) else { continue };
             for &protocol in &rule.protocols {
                 let own = [protocol.default_port()];
                 for &port in rule.ports.as_deref().unwrap_or(&own) {
@@ -44,9 +85,7 @@ impl Space {
                 }
             }
         }
-        // Most ports have the same rules.
-        let mut known: HashMap<Vec<u32>, u32> = HashMap::new();
-        let mut ports = Vec::new();
+        let mut ports = Ports::new();
         for (port, rules) in by_port {
             let clients = if let Some(&clients) = known.get(&rules) {
                 clients
@@ -55,11 +94,9 @@ impl Space {
                 known.insert(rules, clients);
                 clients
             };
-            if clients != rest {
-                ports.push((port, clients));
-            }
+            ports.push((port, clients));
         }
-        self.behaviours.id(Behaviour { rest, ports })
+        ports
     }
 
     /// What rules do on a port that all of them cover.
@@ -129,7 +166,7 @@ impl Space {
             first.get_or_insert(id);
             let end = rule.expires.unwrap_or(i64::MAX);
             if until.is_none_or(|until| end > until) {
-                push(end, self.outcomes.id(policy.outcome_of(policy.by_rule(RuleId(id), rule))));
+                push(end, self.outcomes.id(policy.outcome_of(policy.by_rule(RuleId(id), rule, false))));
                 until = Some(end);
             }
             if rule.expires.is_none() {
@@ -150,9 +187,15 @@ impl Space {
         let Some(behaviour) = self.behaviours.get(behaviour) else { return [0; 32] };
         let mut hash = Sha256::new();
         hash.update(self.fingerprint_of(behaviour.rest, known));
-        for &((protocol, port), clients) in &behaviour.ports {
-            hash.update(format!("{} {port}\n", protocol.label()));
-            hash.update(self.fingerprint_of(clients, known));
+        let through = behaviour.endpoints.iter().map(|(id, ports)| (Some(id), ports));
+        for (endpoint, ports) in std::iter::once((None, &behaviour.ports)).chain(through) {
+            if let Some(endpoint) = endpoint {
+                hash.update(format!("through {endpoint}\n"));
+            }
+            for &((protocol, port), clients) in ports {
+                hash.update(format!("{} {port}\n", protocol.label()));
+                hash.update(self.fingerprint_of(clients, known));
+            }
         }
         hash.finalize().into()
     }
@@ -195,6 +238,12 @@ fn write_outcome(text: &mut String, outcome: &Outcome) {
                 let _ = write!(text, " {net}");
             }
         }
+    }
+    if outcome.ech != Ech::Allow {
+        let _ = write!(text, " ech {}", outcome.ech.label());
+    }
+    if let Some(mode) = outcome.on_mismatch {
+        let _ = write!(text, " mismatch {}", mode.label());
     }
     text.push_str(if outcome.lenient { " lenient\n" } else { "\n" });
 }

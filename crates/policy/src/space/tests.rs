@@ -52,6 +52,7 @@ fn spelling_comments_and_who_asked_do_not_change_it() {
         ("    ports", "    protocols: [tls]\n    ports"),
         ("    ports", "    owner: x@example.com\n    ticket: T-1\n    reason: because\n    ports"),
         ("    ports", "    upstream: public\n    action: allow\n    mode: enforce\n    ports"),
+        ("    ports", "    ech: allow\n    on_mismatch: record\n    ports"),
         ("    hosts: [secret.example]", "    hosts: [secret.example]\n    ports: [443]"),
     ] {
         assert!(BASE.contains(of), "{of}");
@@ -77,6 +78,11 @@ fn what_decides_nothing_does_not_change_it() {
             "    hosts: ['*.partner.example', .example.org, www.example.com]\n    ports: [443, 8443]\n",
             "    hosts: ['*.partner.example', www.example.com]\n    ports: [443, 8443]\n  \
              - { name: two, hosts: [.example.org], ports: [8443] }\n  - { name: three, hosts: [.example.org] }\n",
+        ),
+        // The same for some endpoints before it is said for all.
+        (
+            "  - name: partners\n",
+            "  - { name: two, hosts: [www.example.com], vpc_endpoints: [vpce-0a1b2c3d] }\n  - name: partners\n",
         ),
     ] {
         assert!(BASE.contains(of), "{of}");
@@ -115,6 +121,11 @@ fn everything_that_changes_a_decision_changes_it() {
         ("    ports", "    protocols: [http]\n    ports"),
         ("    ports", "    protocols: [http, tls]\n    ports"),
         ("    ports", "    upstream: any\n    ports"),
+        ("    ports", "    ech: log\n    ports"),
+        ("    ports", "    ech: deny\n    ports"),
+        ("    ports", "    on_mismatch: refuse\n    ports"),
+        ("    ports", "    vpc_endpoints: [vpce-0a1b2c3d]\n    ports"),
+        ("    ports", "    vpc_endpoints: [vpce-0a1b2c3d, vpce-0a1b2c3d4e5f67890]\n    ports"),
         ("    ports", "    upstream: [10.0.0.0/8]\n    ports"),
         ("    ports", "    mode: audit\n    ports"),
         ("    ports", "    action: deny\n    ports"),

@@ -53,6 +53,7 @@ const NETWORKS: &[&str] = &[
     "0.0.0.0/0",
     "::/0",
 ];
+pub(crate) const ENDPOINTS: &[&str] = &["vpce-0a1b2c3d", "vpce-0a1b2c3d4e5f67890"];
 const UPSTREAMS: &[&str] = &["any", "[10.0.0.0/8]", "[10.20.0.0/16]", "[0.0.0.0/0, '::/0']"];
 /// `expires`, and the last second of it.
 const EXPIRES: &[(&str, i64)] = &[("2026-11-30", 1_796_083_199), ("2027-03-31", 1_806_537_599)];
@@ -69,6 +70,9 @@ pub(crate) struct Rule {
     pub(crate) deny: bool,
     pub(crate) audit: bool,
     pub(crate) upstream: &'static str,
+    pub(crate) endpoints: Vec<&'static str>,
+    pub(crate) ech: &'static str,
+    pub(crate) on_mismatch: &'static str,
 }
 
 pub(crate) fn rule() -> impl Strategy<Value = Rule> {
@@ -82,11 +86,32 @@ pub(crate) fn rule() -> impl Strategy<Value = Rule> {
     let ports = prop_oneof![2 => Just(Vec::new()), 1 => subsequence(&[80, 443, 8443][..], 1..=2)];
     let expires = proptest::option::weighted(0.3, select(EXPIRES));
     let upstream = prop_oneof![3 => Just("public"), 1 => select(UPSTREAMS)];
-    let words = (proptest::bool::weighted(0.25), proptest::bool::weighted(0.2), upstream);
+    let endpoints = prop_oneof![3 => Just(Vec::new()), 1 => subsequence(ENDPOINTS, 1..=2)];
+    let terms = (
+        prop_oneof![4 => Just("allow"), 1 => select(&["log", "deny"][..])],
+        prop_oneof![4 => Just("record"), 1 => Just("refuse")],
+    );
+    let words = (proptest::bool::weighted(0.25), proptest::bool::weighted(0.2), upstream, endpoints, terms);
     (names, clients, protocols, ports, expires, words).prop_map(
-        |((hosts, buckets), clients, protocols, ports, expires, (deny, audit, upstream))| {
+        |((hosts, buckets), clients, protocols, ports, expires, (deny, audit, upstream, endpoints, terms))| {
             let expires = expires.filter(|_| !deny);
-            Rule { hosts, buckets, clients, protocols, ports, expires, deny, audit, upstream }
+            let (ech, on_mismatch) = if deny { ("allow", "record") } else { terms };
+            let has_hello = protocols.is_empty() || protocols.contains(&Protocol::Tls);
+            let ech = if has_hello { ech } else { "allow" };
+            Rule {
+                hosts,
+                buckets,
+                clients,
+                protocols,
+                ports,
+                expires,
+                deny,
+                audit,
+                upstream,
+                endpoints,
+                ech,
+                on_mismatch,
+            }
         },
     )
 }
@@ -121,6 +146,15 @@ pub(crate) fn written(rules: &[Rule], audit: bool) -> String {
         if rule.upstream != "public" {
             write!(text, ", upstream: {}", rule.upstream).unwrap();
         }
+        if !rule.endpoints.is_empty() {
+            write!(text, ", vpc_endpoints: [{}]", rule.endpoints.join(", ")).unwrap();
+        }
+        if rule.ech != "allow" {
+            write!(text, ", ech: {}", rule.ech).unwrap();
+        }
+        if rule.on_mismatch != "record" {
+            write!(text, ", on_mismatch: {}", rule.on_mismatch).unwrap();
+        }
         let action = if rule.deny { ", action: deny" } else { "" };
         let mode = if rule.audit { ", mode: audit" } else { "" };
         writeln!(text, "{action}{mode} }}").unwrap();
@@ -135,7 +169,9 @@ pub(crate) fn every_request(mut each: impl FnMut(&Request<'_>)) {
             for &protocol in Protocol::ALL {
                 for port in [80, 443, 8443] {
                     for &now in TIMES {
-                        each(&Request { name: &name, client, port, protocol, now });
+                        for vpce in std::iter::once(None).chain(ENDPOINTS.iter().copied().map(Some)) {
+                            each(&Request { name: &name, client, port, protocol, now, vpce, ech: false });
+                        }
                     }
                 }
             }

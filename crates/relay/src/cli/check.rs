@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use sekisho_policy::{Diagnostic, Diagnostics, Policy};
+use sekisho_policy::diagnostic::visible;
+use sekisho_policy::{Diagnostic, Diagnostics, OnMismatch, Policy, RuleInfo};
 
 use super::{CheckFormat, Done, print, shown};
 use crate::config::Config;
@@ -18,6 +19,9 @@ pub(super) fn check(path: &Path, format: CheckFormat, deny_warnings: bool) -> io
     if let Some(policy) = policy {
         match Policy::load(&policy, unix_now()) {
             Ok(loaded) => {
+                if let Some(settings) = &settings {
+                    warn_of_unknowns(settings, &loaded.policy, &mut faults);
+                }
                 let (rules, digest) = (loaded.policy.rules().len(), loaded.policy.digest());
                 good = format!("{}: {rules} rules, digest {digest}\n", policy.display());
                 report = serde_json::json!({ "file": policy.display().to_string(), "rules": rules, "digest": digest });
@@ -45,6 +49,45 @@ fn with_policy(mut faults: serde_json::Value, policy: serde_json::Value) -> serd
         object.insert("policy".to_owned(), policy);
     }
     faults
+}
+
+/// Conditions of rules on what no listener of this node learns.
+fn warn_of_unknowns(settings: &Settings, policy: &Policy, faults: &mut Diagnostics) {
+    let named = |rule: &RuleInfo| (format!("`{}`", visible(&rule.name)), format!("the rule is at {}", rule.place));
+    let headers = settings.listeners.iter().any(|listener| listener.proxy_protocol.is_some());
+    for rule in policy.rules().iter().filter(|rule| rule.vpc_endpoints.is_some() && !headers) {
+        let (name, place) = named(rule);
+        let message =
+            format!("no listener reads a PROXY header, so the rule {name} with `vpc_endpoints` can never match here");
+        let help = "add `proxy_protocol` to the listener behind the balancer, or take `vpc_endpoints` off the rule";
+        faults.push(Diagnostic::warning("endpoint-never-known", message).help(help).note(place));
+    }
+    // Whom a proxy's client dialled is the proxy.
+    let direct = || settings.listeners.iter().filter(|listener| !matches!(listener.protocol, Protocol::Connect { .. }));
+    let heard = direct().find(|listener| listener.proxy_protocol.is_some());
+    let known = direct().any(|listener| !matches!(listener.destination, Destination::None { .. }));
+    for rule in policy.rules().iter().filter(|rule| rule.on_mismatch == OnMismatch::Refuse) {
+        let (name, place) = named(rule);
+        let (code, message, help) = match heard {
+            Some(listener) => (
+                "mismatch-of-balancer",
+                format!(
+                    "`on_mismatch: refuse` of the rule {name} compares what the PROXY headers of listener `{}` say that clients dialled",
+                    visible(&listener.name)
+                ),
+                "where clients dial the balancer itself, each connection would be refused: take `on_mismatch` off the rule then",
+            ),
+            None if !known => (
+                "mismatch-never-known",
+                format!(
+                    "no listener learns what its clients dialled, so `on_mismatch` of the rule {name} does nothing here"
+                ),
+                "take it off the rule, unless other nodes with this policy have such listeners",
+            ),
+            None => continue,
+        };
+        faults.push(Diagnostic::warning(code, message).help(help).note(place));
+    }
 }
 
 /// A listener that is dialled itself and reads no PROXY header has one client only, unless it is a proxy: that is dialled by

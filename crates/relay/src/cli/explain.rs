@@ -43,6 +43,12 @@ pub(super) struct Arguments {
     /// How it asks
     #[arg(long, value_enum, default_value_t)]
     protocol: Way,
+    /// The VPC endpoint that it comes through, as a balancer's PROXY header says
+    #[arg(long, value_name = "ID", value_parser = vpc_endpoint)]
+    vpce: Option<String>,
+    /// Its hello has an `encrypted_client_hello` extension, as browsers' have
+    #[arg(long)]
+    ech: bool,
     /// How the answer is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -120,7 +126,8 @@ pub(super) fn explain(arguments: &Arguments) -> io::Result<Done> {
     };
     let port = arguments.port.unwrap_or_else(|| protocol.default_port());
     let client = arguments.from.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let request = Request { name: &name, client, port, protocol, now };
+    let request =
+        Request { name: &name, client, port, protocol, now, vpce: arguments.vpce.as_deref(), ech: arguments.ech };
     let decision = policy.decide(&request);
     let (patch, no_patch) = match Policy::patch(&settings.policy, &Disk, &request, arguments.from.is_none()) {
         Ok(patch) => (patch, None),
@@ -200,6 +207,11 @@ fn addresses(settings: &Settings, name: &Name, upstream: &Upstream, audit: bool)
         }
     });
     Ok(judged.collect())
+}
+
+fn vpc_endpoint(text: &str) -> Result<String, String> {
+    let valid = sekisho_policy::is_vpc_endpoint(text);
+    valid.then(|| text.to_owned()).ok_or("write `vpce-` and the 8 or 17 hexadecimal digits that AWS shows".to_owned())
 }
 
 /// A date (its noon, UTC) or a full time, in Unix seconds.

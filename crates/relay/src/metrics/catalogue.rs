@@ -28,6 +28,8 @@ catalogue! {
     CONNECTIONS = "sekisho_connections_total", COUNTER, ["listener", "verdict", "reason"],
         "Connections that have ended, by the gate's word on them";
     ACTIVE = "sekisho_connections_active", GAUGE, ["listener"], "Connections that are open";
+    DESTINATIONS = "sekisho_destination_matches_total", COUNTER, ["listener", "match"],
+        "Connections whose client had dialled an address that is, or is not, one of its name's";
     CONNECTIONS_LIMIT = "sekisho_connections_limit", GAUGE, [], "Connections that may be open";
     CLIENT_LIMIT = "sekisho_connections_per_client_limit", GAUGE, [], "Connections that one client may have open";
     DESCRIPTORS_LIMIT = "sekisho_descriptors_limit", GAUGE, [], "File descriptors that this process may have open";

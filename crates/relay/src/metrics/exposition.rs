@@ -7,7 +7,7 @@ use sekisho_resolve::{LookupResult, Resolver};
 
 use super::catalogue::{self as known, Described};
 use super::{Histogram, Metrics, Shard};
-use crate::outcome::Verdict;
+use crate::outcome::{DstMatches, Verdict};
 use crate::policy_store::{PolicyStore, ReloadResult};
 use crate::reason::Reason;
 use crate::settings::Limits;
@@ -44,7 +44,7 @@ impl Metrics {
     /// The families of the catalogue, in its order.
     pub(super) fn families(&self, facts: &Facts<'_>) -> Vec<MetricFamily> {
         let active = facts.policy.current();
-        let mut out = vec![self.connections(), self.open_connections()];
+        let mut out = vec![self.connections(), self.open_connections(), self.destinations()];
         out.push(one(known::CONNECTIONS_LIMIT, number(facts.limits.connections)));
         out.push(one(known::CLIENT_LIMIT, number(facts.limits.connections_per_client)));
         out.extend(descriptors());
@@ -111,6 +111,16 @@ impl Metrics {
         family(known::CONNECTIONS, samples)
     }
 
+    fn destinations(&self) -> MetricFamily {
+        let samples = self.listeners.iter().enumerate().flat_map(|(index, listener)| {
+            DstMatches::ALL.iter().map(move |&matches| {
+                let count = self.sum(|shard| shard.destinations(index, matches));
+                value(known::DESTINATIONS, &[listener, matches.label()], float(count))
+            })
+        });
+        family(known::DESTINATIONS, samples)
+    }
+
     fn open_connections(&self) -> MetricFamily {
         let samples = self.listeners.iter().enumerate();
         family(known::ACTIVE, samples.map(|(i, name)| value(known::ACTIVE, &[name], float(self.active(i)))))
@@ -119,13 +129,14 @@ impl Metrics {
 
 /// Whether a connection can end with this verdict for this reason.
 fn expected(verdict: Verdict, reason: Option<Reason>) -> bool {
-    use Reason::{AuditRule, DeniedByRule, ForbiddenAddress, NoRule, RuleExpired};
+    use Reason::{AuditRule, DeniedByRule, DestinationMismatch, EchDenied, ForbiddenAddress, NoRule, RuleExpired};
     match (verdict, reason) {
         (Verdict::Allowed, reason) => reason.is_none(),
         (_, None) | (Verdict::Refused | Verdict::Failed, Some(AuditRule)) => false,
-        (Verdict::Audited, Some(reason)) => {
-            matches!(reason, AuditRule | DeniedByRule | ForbiddenAddress | NoRule | RuleExpired)
-        }
+        (Verdict::Audited, Some(reason)) => matches!(
+            reason,
+            AuditRule | DeniedByRule | DestinationMismatch | EchDenied | ForbiddenAddress | NoRule | RuleExpired
+        ),
         (verdict, Some(reason)) => verdict == Verdict::of(reason),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Histogram;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{DstMatches, Outcome, Verdict};
 use crate::reason::Reason;
 
 /// Counters that one thread writes and a scrape reads: an increment meets no other thread's cache line.
@@ -23,6 +23,8 @@ pub struct Shard {
 struct PerListener {
     opened: AtomicU64,
     closed: AtomicU64,
+    /// By whether the client's own destination is one of its name's.
+    destinations: [AtomicU64; DstMatches::ALL.len()],
     /// By verdict, then by reason; the first of a row is "no reason".
     ended: [[AtomicU64; Reason::ALL.len() + 1]; Verdict::ALL.len()],
 }
@@ -30,7 +32,7 @@ struct PerListener {
 impl Default for PerListener {
     fn default() -> Self {
         let ended = std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)));
-        Self { opened: AtomicU64::new(0), closed: AtomicU64::new(0), ended }
+        Self { opened: AtomicU64::new(0), closed: AtomicU64::new(0), destinations: Default::default(), ended }
     }
 }
 
@@ -59,6 +61,10 @@ impl Shard {
             if let Some(cell) = counters.cell(outcome.verdict, outcome.reason) {
                 cell.fetch_add(1, Relaxed);
             }
+            let matches = outcome.dst_matches.and_then(|matches| counters.destinations.get(matches as usize));
+            if let Some(cell) = matches {
+                cell.fetch_add(1, Relaxed);
+            }
         }
         if let Some(hello) = outcome.hello {
             self.hello.observe(hello.into());
@@ -85,6 +91,12 @@ impl Shard {
     pub(super) fn ended(&self, listener: usize, verdict: Verdict, reason: Option<Reason>) -> u64 {
         let counters = self.listeners.get(listener);
         counters.and_then(|counters| counters.cell(verdict, reason)).map_or(0, |cell| cell.load(Relaxed))
+    }
+
+    pub(super) fn destinations(&self, listener: usize, matches: DstMatches) -> u64 {
+        let counters = self.listeners.get(listener);
+        let cell = counters.and_then(|counters| counters.destinations.get(matches as usize));
+        cell.map_or(0, |cell| cell.load(Relaxed))
     }
 
     pub(super) fn bytes_up(&self) -> u64 {

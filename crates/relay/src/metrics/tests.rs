@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::proto::MetricType;
 
 use super::*;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{DstMatches, Outcome, Verdict};
 use crate::policy_store::{PolicyStore, ReloadResult};
 use crate::reason::Reason;
 use crate::sources::Sources;
@@ -97,13 +97,13 @@ fn what_can_happen_is_there_at_zero_from_the_start_and_nothing_else_is() {
         family.samples.iter().map(|s| (s.label("verdict").to_owned(), s.label("reason").to_owned())).collect()
     };
     // behaviour.md's table, by what its rows make of a connection.
-    let refused = "no_rule denied_by_rule rule_expired no_sni forbidden_address duplicate_extension multiple_names malformed \
+    let refused = "no_rule denied_by_rule rule_expired ech_denied no_sni forbidden_address destination_mismatch duplicate_extension multiple_names malformed \
         invalid_name hello_too_large obsolete_protocol not_tls hello_timeout over_connection_limit over_client_limit \
         not_redirected sni_changed sni_mismatch proxy_header_missing proxy_header_malformed proxy_header_untrusted \
         bad_request method_not_allowed target_not_allowed";
     let failed = "name_not_found dns_failed connect_failed connect_timeout ports_exhausted descriptors_exhausted \
         client_closed probe";
-    let audited = "no_rule denied_by_rule rule_expired forbidden_address audit_rule";
+    let audited = "no_rule denied_by_rule rule_expired forbidden_address audit_rule ech_denied destination_mismatch";
     let mut expected: BTreeSet<_> = [("allowed".to_owned(), String::new())].into();
     for (verdict, reasons) in [("refused", refused), ("failed", failed), ("audited", audited)] {
         expected.extend(reasons.split_whitespace().map(|reason| (verdict.to_owned(), reason.to_owned())));
@@ -150,6 +150,21 @@ fn the_workers_counters_add_up() {
     same(scrape.value("sekisho_bytes_total", &["down"]), 600.0);
     drop(shards);
     same(Scrape::of(&metrics, &policy).value("sekisho_bytes_total", &["down"]), 600.0);
+}
+
+#[test]
+fn what_clients_had_dialled_is_counted_where_it_is_known() {
+    let (_dir, policy) = testing::policy(POLICY);
+    let metrics = Metrics::new(&testing::settings());
+    let shards = [metrics.shard(), metrics.shard()];
+    let matches = [None, Some(DstMatches::Yes), Some(DstMatches::No), Some(DstMatches::No), Some(DstMatches::Recent)];
+    for (dst_matches, shard) in matches.into_iter().chain([Some(DstMatches::No)]).zip(shards.iter().cycle()) {
+        shard.closed(&Outcome { dst_matches, ..ended(0, Verdict::Allowed, None) });
+    }
+    let scrape = Scrape::of(&metrics, &policy);
+    for (label, expected) in [("yes", 1.0), ("recent", 1.0), ("no", 3.0)] {
+        same(scrape.value("sekisho_destination_matches_total", &["in", label]), expected);
+    }
 }
 
 #[test]

@@ -85,7 +85,15 @@ impl Bench {
 
 fn allows(policy: &Policy, host: &str, client: [u8; 4]) -> bool {
     let name = Name::parse(host).unwrap();
-    let request = Request { name: &name, client: client.into(), port: 443, protocol: Protocol::Tls, now: 0 };
+    let request = Request {
+        name: &name,
+        client: client.into(),
+        port: 443,
+        protocol: Protocol::Tls,
+        now: 0,
+        vpce: None,
+        ech: false,
+    };
     matches!(policy.decide(&request), Decision::Allow { .. })
 }
 

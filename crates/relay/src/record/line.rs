@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::object::{Clock, Object, key};
 use super::squid;
-use crate::outcome::{ClosedBy, Outcome};
+use crate::outcome::{ClosedBy, DstMatches, Outcome};
 use crate::reason::Reason;
 use crate::settings::AccessFormat;
 
@@ -52,6 +52,7 @@ impl Lines {
         }
         line.address(key!("client"), outcome.client.socket());
         outcome.original_dst.as_ref().inspect(|address| line.address(key!("original_dst"), address.socket()));
+        outcome.dst_matches.map(DstMatches::label).inspect(|matches| line.word(key!("dst_matches"), matches));
         outcome.host.as_ref().inspect(|host| line.word(key!("host"), host.as_str()));
         outcome.port.inspect(|&port| line.number(key!("port"), port.into()));
         line.word(key!("verdict"), outcome.verdict.label());

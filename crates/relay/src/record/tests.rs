@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::compact::Addr;
-use crate::outcome::{ClosedBy, Offered, Verdict};
+use crate::outcome::{ClosedBy, DstMatches, Offered, Verdict};
 use crate::reason::Reason;
 use crate::settings::AccessFormat;
 
@@ -41,6 +41,7 @@ fn allowed() -> Outcome {
         Offered { alpn: vec!["h2".into(), "http/1.1".into()], versions: vec![0x304, 0x303], ech: false }.into();
     Outcome {
         original_dst: Some(addr("52.219.0.12:443")),
+        dst_matches: Some(DstMatches::Recent),
         host: Some(sekisho_name::Name::parse("reports.s3.ap-northeast-1.amazonaws.com").unwrap()),
         port: Some(443),
         verdict: Verdict::Allowed,
@@ -90,7 +91,7 @@ fn an_allowed_connection_has_every_field() {
     let lines = written(AccessFormat::Json, [close(&allowed())]);
     let expected = concat!(
         r#"{"time":"2026-11-24T09:15:02.512905Z","event":"close","conn":"9f3c1a5500000012","listener":"in","#,
-        r#""protocol":"tls","client":"10.20.0.15:51514","original_dst":"52.219.0.12:443","#,
+        r#""protocol":"tls","client":"10.20.0.15:51514","original_dst":"52.219.0.12:443","dst_matches":"recent","#,
         r#""host":"reports.s3.ap-northeast-1.amazonaws.com","port":443,"verdict":"allowed","rule":"レポート","#,
         r#""upstream":"[2600:1fa0::1]:443","bytes_up":48211,"bytes_down":6120,"duration_ms":412.906,"dns_ms":0.004,"#,
         r#""connect_ms":2.113,"closed_by":"client","alpn":["h2","http/1.1"],"tls_versions":["0x0304","0x0303"],"ech":false}"#

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use sekisho::outcome::{ClosedBy, More, Offered, Outcome, Verdict};
+use sekisho::outcome::{ClosedBy, DstMatches, More, Offered, Outcome, Verdict};
 use sekisho::reason::Reason;
 use sekisho::record::{AccessLog, Event};
 use sekisho::settings::AccessFormat;
@@ -38,6 +38,7 @@ fn examples() -> [Outcome; 2] {
         accepted: end + micros(481_207) - micros(412_906),
         client: addr([10, 20, 0, 15], 51_514),
         original_dst: Some(addr([52, 219, 0, 12], 443)),
+        dst_matches: Some(DstMatches::Recent),
         host: Some(Name::parse("reports.s3.ap-northeast-1.amazonaws.com").expect("a name")),
         port: Some(443),
         protocol: Protocol::Tls,
@@ -61,6 +62,7 @@ fn examples() -> [Outcome; 2] {
         accepted: end + micros(1_020_114) - micros(1_206),
         client: addr([10, 20, 0, 15], 51_516),
         original_dst: Some(addr([52, 219, 0, 30], 443)),
+        dst_matches: None,
         host: Some(Name::parse("elsewhere.s3.ap-northeast-1.amazonaws.com").expect("a name")),
         verdict: Verdict::Refused,
         rule: None,

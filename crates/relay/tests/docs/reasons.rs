@@ -51,7 +51,8 @@ fn clients_get_what_the_page_says() {
             _ if reason == Reason::Malformed => format!("alert {}, by its fault", listed(&fault_alerts())),
             Answer::Alert(alert) => {
                 // What the policy refuses, and nothing else, gets the alert that the settings choose.
-                let chosen = matches!(reason, Reason::NoRule | Reason::DeniedByRule | Reason::RuleExpired);
+                let chosen =
+                    matches!(reason, Reason::NoRule | Reason::DeniedByRule | Reason::RuleExpired | Reason::EchDenied);
                 format!("alert {} `{}`{}", alert.0, name(alert), if chosen { " *" } else { "" })
             }
             Answer::Http(_) => format!("status {}", status(reason).0),
@@ -73,7 +74,7 @@ fn clients_that_speak_http_get_the_status_that_the_page_says() {
         // What an alert tells to others, a status tells to these.
         let told = matches!(reason.answer(), Answer::Alert(_) | Answer::Http(_));
         let of_hellos = refusals().iter().any(|refusal| refusal.label() == reason.label());
-        let never = of_hellos || matches!(reason, Reason::AuditRule | Reason::SniMismatch);
+        let never = of_hellos || matches!(reason, Reason::AuditRule | Reason::EchDenied | Reason::SniMismatch);
         let expected = (told && !never).then(|| {
             let (status, phrase, _) = status(reason);
             format!("{status} {phrase}")
@@ -140,8 +141,20 @@ fn details() -> Details {
         add("forbidden_address", class.label());
     }
     let relay = |file: &str| source::code(&format!("crates/relay/src/{file}.rs"));
-    let files =
-        ["accept", "arrive", "ask", "ask/http", "ask/tls", "connection", "decide", "dial", "lookup", "stop", "worker"];
+    let files = [
+        "accept",
+        "arrive",
+        "ask",
+        "ask/http",
+        "ask/tls",
+        "connection",
+        "decide",
+        "dial",
+        "lookup",
+        "mismatch",
+        "stop",
+        "worker",
+    ];
     for file in files {
         for (variant, text) in source::reasons_with_details(&relay(file)) {
             let reason = Reason::ALL.iter().find(|reason| format!("{reason:?}") == variant).expect("a reason");

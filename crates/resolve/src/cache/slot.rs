@@ -104,8 +104,13 @@ impl Slot {
 
     /// Lets readers serve the answer until `until`.
     pub(super) fn publish(&self, until: Instant) -> Arc<Answer> {
-        let addresses = self.seen.iter().map(|(ip, _)| *ip).collect();
-        let answer = Arc::new(Answer { name: self.name.clone(), addresses, expires: self.expires, until });
+        let last = |v4: bool| self.seen.iter().find(|(ip, _)| ip.is_ipv4() == v4).map(|(_, at)| *at);
+        let (last_v4, last_v6) = (last(true), last(false));
+        let is_current = |(ip, at): &&(IpAddr, Instant)| Some(*at) == if ip.is_ipv4() { last_v4 } else { last_v6 };
+        let (current, earlier): (Vec<_>, Vec<_>) = self.seen.iter().partition(is_current);
+        let addresses = current.iter().chain(&earlier).map(|(ip, _)| *ip).collect();
+        let (name, current) = (self.name.clone(), current.len());
+        let answer = Arc::new(Answer { name, addresses, current, expires: self.expires, until });
         self.entry.publish(answer.clone());
         answer
     }

@@ -10,6 +10,7 @@ mod union;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
+use crate::answer::Seen;
 
 const SECOND: Duration = Duration::from_secs(1);
 

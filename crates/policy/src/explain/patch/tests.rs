@@ -36,7 +36,8 @@ impl Files for Text<'_> {
 /// The lines that the patch of a policy adds and removes, or why there is none.
 fn patched(policy: &str, host: &str, client: &str, port: u16, protocol: Protocol) -> String {
     let name = Name::parse(host).unwrap();
-    let request = Request { name: &name, client: client.parse().unwrap(), port, protocol, now: NOW };
+    let request =
+        Request { name: &name, client: client.parse().unwrap(), port, protocol, now: NOW, vpce: None, ech: false };
     let path = Path::new("dir/policy.yaml");
     match Policy::patch(path, &Text(policy), &request, false) {
         Err(why) => why,
@@ -172,8 +173,15 @@ fn every_layout_of_a_policy_can_be_edited() {
 #[test]
 fn without_a_client_nothing_is_opened_to_all_where_clients_are_told_apart() {
     let name = Name::parse("new.example.org").unwrap();
-    let request =
-        Request { name: &name, client: "127.0.0.1".parse().unwrap(), port: 443, protocol: Protocol::Tls, now: NOW };
+    let request = Request {
+        name: &name,
+        client: "127.0.0.1".parse().unwrap(),
+        port: 443,
+        protocol: Protocol::Tls,
+        now: NOW,
+        vpce: None,
+        ech: false,
+    };
     let ask = |policy| Policy::patch(Path::new("dir/policy.yaml"), &Text(policy), &request, true);
     assert!(ask(POLICY).unwrap_err().contains("--from"));
     let patch = ask("version: 1\nrules:\n  - { name: a, hosts: [a.example] }\n").unwrap().unwrap();
@@ -185,8 +193,15 @@ fn without_a_client_nothing_is_opened_to_all_where_clients_are_told_apart() {
 fn what_was_allowed_for_a_time_does_not_become_allowed_for_good() {
     let about = |policy: &str, host: &str, client: &str| {
         let name = Name::parse(host).unwrap();
-        let request =
-            Request { name: &name, client: client.parse().unwrap(), port: 443, protocol: Protocol::Tls, now: NOW };
+        let request = Request {
+            name: &name,
+            client: client.parse().unwrap(),
+            port: 443,
+            protocol: Protocol::Tls,
+            now: NOW,
+            vpce: None,
+            ech: false,
+        };
         let patch = Policy::patch(Path::new("dir/policy.yaml"), &Text(policy), &request, false).unwrap().unwrap();
         let later = Request { now: NOW + 86_400, ..request };
         let new = applied(policy, &patch.diff);

@@ -16,6 +16,18 @@ pub(super) fn by(rules: &[(u32, &RuleInfo)], later: &RuleInfo, budget: &mut u64)
     // For each client one rule must last as long as this one does.
     let could: Vec<_> = rules.iter().copied().filter(|(_, rule)| lasts(rule, later) && touch(rule, later)).collect();
     let mut needed = BTreeSet::new();
+    // Whatever holds through no endpoint holds through each.
+    let endpoints = later.vpc_endpoints.as_ref().map_or(vec![None], |ids| ids.iter().map(|id| Some(&**id)).collect());
+    for endpoint in endpoints {
+        let could: Vec<_> = could.iter().copied().filter(|(_, rule)| rule.admits_vpce(endpoint)).collect();
+        needed.extend(through(&could, later, budget)?);
+    }
+    (!needed.is_empty()).then(|| needed.into_iter().collect())
+}
+
+/// The same of rules that all hold through the endpoint that is looked at.
+fn through(could: &[(u32, &RuleInfo)], later: &RuleInfo, budget: &mut u64) -> Option<BTreeSet<u32>> {
+    let mut needed = BTreeSet::new();
     let mut last: Option<Vec<(u32, &RuleInfo)>> = None;
     for port in ports(later) {
         *budget = budget.checked_sub(could.len() as u64)?;
@@ -35,7 +47,7 @@ pub(super) fn by(rules: &[(u32, &RuleInfo)], later: &RuleInfo, budget: &mut u64)
         }
         last = Some(here);
     }
-    (!needed.is_empty()).then(|| needed.into_iter().collect())
+    Some(needed)
 }
 
 /// The places from which on rules may hold, or not hold, for other clients than before.
@@ -59,7 +71,12 @@ pub(crate) fn alone(earlier: &RuleInfo, later: &RuleInfo) -> bool {
             narrow.iter().all(|net| last_at(wide, net.network()).is_some_and(|w| w.contains(net)))
         }
     };
-    clients && lasts(earlier, later) && ports(later).all(|port| holds(earlier, port))
+    let endpoints = match (&earlier.vpc_endpoints, &later.vpc_endpoints) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(wide), Some(narrow)) => narrow.iter().all(|id| wide.contains(id)),
+    };
+    clients && endpoints && lasts(earlier, later) && ports(later).all(|port| holds(earlier, port))
 }
 
 /// Whether there is a request, names aside, for which both hold.
@@ -67,8 +84,13 @@ pub(super) fn meet(one: &RuleInfo, other: &RuleInfo) -> bool {
     touch(one, other) && ports(one).any(|port| holds(other, port))
 }
 
-/// Whether two rules have a client in common.
+/// Whether two rules have a client in common, by a way that both take.
 fn touch(one: &RuleInfo, other: &RuleInfo) -> bool {
+    if let (Some(one), Some(other)) = (&one.vpc_endpoints, &other.vpc_endpoints)
+        && !one.iter().any(|id| other.contains(id))
+    {
+        return false;
+    }
     let inside = |net: &IpNet, nets: &[IpNet]| last_at(nets, net.network()).is_some_and(|wide| wide.contains(net));
     match (&one.clients, &other.clients) {
         (Some(one), Some(other)) => {

@@ -15,6 +15,28 @@ fn the_union_of_recent_answers_comes_latest_first() {
 }
 
 #[test]
+fn each_address_is_known_from_the_last_answer_of_its_family_or_from_an_earlier_one() {
+    let (mut world, name) = (World::new(), host("dual.example"));
+    let seen = |look: &Look, ip| match look {
+        Look::Fresh(answer) => answer.seen(ip),
+        other => panic!("{other:?} is not fresh"),
+    };
+    let first = world.hear(&name, v4(&[1, 2], 60), v6(&[6], 60));
+    assert_eq!([ip4(1), ip4(2), ip6(6)].map(|ip| seen(&first, ip)), [Some(Seen::Now); 3]);
+    assert_eq!([ip4(3), ip6(1)].map(|ip| seen(&first, ip)), [None; 2]);
+    world.now += SECOND;
+    // What one family says tells nothing of the other's last answer, and the oldest one still counts.
+    let second = world.hear(&name, v4(&[2, 3], 60), SERVFAIL);
+    assert_eq!([ip4(2), ip4(3), ip6(6)].map(|ip| seen(&second, ip)), [Some(Seen::Now); 3]);
+    assert_eq!(seen(&second, ip4(1)), Some(Seen::Lately));
+    assert_eq!(fresh(&second), [".2", ".3", "::6", ".1"]);
+    world.now += SECOND;
+    let third = world.hear(&name, SERVFAIL, v6(&[7], 60));
+    assert_eq!((seen(&third, ip6(7)), seen(&third, ip6(6))), (Some(Seen::Now), Some(Seen::Lately)));
+    assert_eq!(fresh(&third), ["::7", ".2", ".3", "::6", ".1"]);
+}
+
+#[test]
 fn an_address_leaves_when_it_was_last_seen_ttl_max_ago() {
     let (mut world, name) = (World::new(), host("b.s3.amazonaws.com"));
     let start = world.now;
