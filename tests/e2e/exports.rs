@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::gate::UID;
-use lab::net::{exported, route_marked};
+use lab::net::{exported, route_marked, unroute};
 use lab::netns::{self, Netns};
 use lab::process::Process;
 use sekisho_policy::Policy;
@@ -90,9 +90,7 @@ fn every_port_that_a_rule_opens_comes_to_the_gates_port_of_its_protocol_and_no_o
             }
             drop((tls, http));
             lab.gate.run(undo[0], undo[1..].iter().copied())?;
-            for family in ["-4", "-6"] {
-                while lab.gate.run("ip", [family, "rule", "del", "fwmark", "0x5e16", "lookup", "24086"]).is_ok() {}
-            }
+            unroute(&lab.gate);
         }
     }
     Ok(())

@@ -105,6 +105,13 @@ pub fn route_marked(ns: &Netns, rules: &str) -> Result<()> {
     commands.iter().try_for_each(|command| ns.run("ip", command.split(' ')).map(drop))
 }
 
+/// Takes the rules away that [`route_marked`] has made; the routes mean nothing without.
+pub fn unroute(ns: &Netns) {
+    for family in ["-4", "-6"] {
+        while ns.run("ip", [family, "rule", "del", "fwmark", "0x5e16", "lookup", "24086"]).is_ok() {}
+    }
+}
+
 /// What `sekisho export` prints for the lab's clients, as a file in the lab's directory.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use lab::Lab;
 use lab::gate::{Gate, Options, UID};
-use lab::net::{Counter, route_marked};
+use lab::net::{Counter, route_marked, unroute};
 use lab::netns::{self, Netns};
 use lab::s3::{AUTHORIZATION, S3};
 
@@ -101,13 +101,6 @@ impl Rules {
 fn destination(file: &str) -> &'static str {
     let name = file.rsplit('/').next().unwrap_or_default();
     if name.contains("tproxy") { "tproxy" } else { "redirect" }
-}
-
-/// Takes away what [`route_marked`] has made.
-fn unroute(ns: &Netns) {
-    for family in ["-4", "-6"] {
-        while ns.run("ip", [family, "rule", "del", "fwmark", "0x5e16", "lookup", "24086"]).is_ok() {}
-    }
 }
 
 fn router_rules() -> Result<[Rules; 4]> {
