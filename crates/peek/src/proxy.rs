@@ -11,8 +11,10 @@ use std::net::SocketAddr;
 mod refusal;
 mod v1;
 mod v2;
+mod write;
 
 pub use refusal::{Fault, Refusal};
+pub use write::write;
 
 /// The longest header that is read, type-length-values included. The format allows 65,551 bytes; what balancers send
 /// is a few hundred, and each connection that has not said what it wants would hold it.

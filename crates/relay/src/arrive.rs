@@ -12,7 +12,7 @@ use crate::live::Live;
 use crate::reader::{Awaited, Reader};
 use crate::reason::Reason;
 use crate::settings::{Destination, Listener};
-use crate::stop::{Stop, over};
+use crate::stop::{Probe, Stop, over};
 use crate::worker::Entry;
 
 const HEADER: Awaited = Awaited {
@@ -28,8 +28,8 @@ const HEADER: Awaited = Awaited {
 pub(crate) struct Arrived {
     /// The port that is dialled, unless the client says one.
     pub(crate) port: u16,
-    /// Whether a balancer speaks for itself, as its health checks do.
-    pub(crate) probe: bool,
+    /// Whether nobody's connection is at stake, as with a balancer's health checks.
+    pub(crate) probe: Option<Probe>,
 }
 
 /// Learns it from the kernel, from the listener, or from a PROXY header that comes first.
@@ -48,13 +48,14 @@ pub(crate) async fn arrive(
         }
         Destination::Tproxy => intercepted(live, destination::kept(stream, &entry.worker().shared.own))?,
     };
-    let mut arrived = Arrived { port, probe: false };
+    let mut probe = None;
     if let Some(from) = &listener.proxy_protocol {
         let sender = live.outcome.borrow().client.ip();
-        arrived.probe = hear_sender(entry, stream, reader, trusted(from, sender)?).await?;
+        let for_itself = hear_sender(entry, stream, reader, trusted(from, sender)?).await?;
+        probe = for_itself.then_some(Probe::BalancerItself);
         entry.claim().map_err(over)?;
     }
-    Ok(arrived)
+    Ok(Arrived { port, probe })
 }
 
 /// The port that the client dialled, wherever the kernel has kept that.

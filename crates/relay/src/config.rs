@@ -24,6 +24,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("", TOP),
     ("listeners", listeners::KEYS),
     ("listeners.proxy_protocol", listeners::PROXY_PROTOCOL),
+    ("listeners.health_checks", listeners::HEALTH_CHECKS),
     ("dns", sections::DNS),
     ("dns.ttl", sections::TTL),
     ("upstream", sections::UPSTREAM),

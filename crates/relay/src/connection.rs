@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
+use crate::announce::announce;
 use crate::arrive::{Arrived, arrive};
 use crate::ask::{Asked, Course, ask, begin};
 use crate::decide::decide;
@@ -23,8 +24,8 @@ use crate::reader::{Awaited, Reader};
 use crate::reason::{Answer, Reason};
 use crate::second_hello::{Settled, Unsettled, settle};
 use crate::settings::{Listener, Protocol};
-use crate::stop::{Stop, over};
-use crate::transfer::{Step, Transfer, reset_on_close, say_goodbye, unless_ordered};
+use crate::stop::{Probe, Stop, over};
+use crate::transfer::{Step, Transfer, reset_on_close, say_goodbye, unless_ordered, unless_ordered_while};
 use crate::worker::{Entry, Worker};
 
 /// How long a refused client may take to read its alert.
@@ -109,7 +110,7 @@ async fn serve_requests(
     loop {
         let opening = open(&entry, &listener, &client, &mut reader, &mut arrived, undecided);
         let stop = match unless_ordered(entry.live(), opening).await {
-            Ok(Ok((upstream, course))) => return relay(entry, client, upstream, course).await,
+            Ok(Ok((upstream, course))) => return relay(entry, &listener, client, upstream, course).await,
             Ok(Err(stop)) => stop,
             Err(order) => {
                 reset_on_close(&client);
@@ -170,15 +171,19 @@ async fn open(
     let at = if let Some(at) = *arrived {
         at
     } else {
+        let sender = live.outcome.borrow().client.ip();
+        let checker = listener.is_checked_from(sender).then_some(Probe::Checker);
         let at = arrive(entry, listener, client, reader).await;
-        *arrived.insert(at.map_err(|stop| stop.of_probe(false, listener, reader))?)
+        let at = at.map_err(|stop| stop.of_probe(checker, listener, reader))?;
+        *arrived.insert(Arrived { probe: at.probe.or(checker), ..at })
     };
     let asked = ask(worker, live, listener, at, client, reader).await;
     let Asked { host, port, protocol, then, manner } =
         asked.map_err(|stop| stop.of_probe(at.probe, listener, reader))?;
     live.outcome.borrow_mut().port = Some(port);
     let told = |stop: Stop| if listener.protocol == Protocol::Tls { stop } else { stop.told(manner) };
-    let permit = decide(worker, live, &host, port, protocol).map_err(told)?;
+    let decided = decide(worker, live, &host, port, protocol);
+    let permit = decided.map_err(|stop| told(stop).of_probe(at.probe, listener, reader))?;
     drop(undecided);
     let deadline = Instant::now() + worker.shared.settings.timeouts.connect;
     let addresses = lookup(worker, live, listener, &host, port, &permit, deadline).await.map_err(told)?;
@@ -188,13 +193,24 @@ async fn open(
 }
 
 /// Goes on with a connection that is open, as far as it is not yet one whose bytes simply go both ways.
-async fn relay(entry: Entry, client: TcpStream, upstream: TcpStream, course: Course) -> Option<Relaying> {
+async fn relay(
+    entry: Entry,
+    listener: &Listener,
+    client: TcpStream,
+    upstream: TcpStream,
+    course: Course,
+) -> Option<Relaying> {
     let (live, tools) = (entry.live(), entry.tools());
     live.relaying();
+    if listener.send_proxy_protocol && !announce(&upstream, &live.outcome.borrow()) {
+        reset_on_close(&client);
+        entry.ended(ClosedBy::UpstreamReset);
+        return None;
+    }
     let Course { first, watched, rest } = course;
     if let Some(rest) = rest {
         let exchange = exchange(&client, &upstream, &first, rest, live, tools);
-        let by = unless_ordered(live, exchange).await.unwrap_or_else(|order| {
+        let by = unless_ordered_while(live, &upstream, exchange).await.unwrap_or_else(|order| {
             reset_on_close(&client);
             reset_on_close(&upstream);
             order
@@ -210,7 +226,7 @@ async fn relay(entry: Entry, client: TcpStream, upstream: TcpStream, course: Cou
         return Some(Relaying { entry, transfer });
     };
     let settling = settle(&client, &upstream, &first, watch, behind, live, tools);
-    let by = match unless_ordered(live, settling).await {
+    let by = match unless_ordered_while(live, &upstream, settling).await {
         Ok(Ok(Settled { up, down })) => {
             let transfer = Transfer::new(client, upstream, up, down, live, tools);
             return Some(Relaying { entry, transfer });

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod announce;
 pub mod app;
 mod arrive;
 mod ask;

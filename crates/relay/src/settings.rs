@@ -57,8 +57,19 @@ pub struct Listener {
     pub destination: Destination,
     /// Whose connections begin with a PROXY header; `None` where nobody's do.
     pub proxy_protocol: Option<Arc<[IpNet]>>,
+    /// Whether the servers that it dials are told whom for, by a PROXY header.
+    pub send_proxy_protocol: bool,
+    /// From where nothing but health checks comes; empty where nobody's are told apart by their address.
+    pub health_checks: Arc<[IpNet]>,
     /// Whether its socket has to be handed over by a supervisor, and is never bound here.
     pub handed_over: bool,
+}
+
+impl Listener {
+    /// Whether nothing but health checks comes from `sender`.
+    pub(crate) fn is_checked_from(&self, sender: IpAddr) -> bool {
+        self.health_checks.iter().any(|net| net.contains(&sender))
+    }
 }
 
 /// How the clients of a listener say what they want.

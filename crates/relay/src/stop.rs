@@ -7,6 +7,15 @@ use crate::reader::Reader;
 use crate::reason::{Answer, Reason};
 use crate::settings::{Destination, Listener};
 
+/// How it is known that a connection is a health check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// The balancer's PROXY header says so.
+    BalancerItself,
+    /// It comes from where nothing else comes from.
+    Checker,
+}
+
 /// Why a connection is not served, and how the client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
@@ -29,13 +38,14 @@ impl Stop {
         }
     }
 
-    /// The same of a balancer that spoke for itself, as `probe` says, and of whoever left without a word where balancers
-    /// look: nobody's connection failed.
-    pub(crate) fn of_probe(self, probe: bool, listener: &Listener, reader: &Reader) -> Self {
+    /// The same of a health check, and of whoever left without a word where balancers look: nobody's connection failed. It
+    /// is told what anybody is told, which some checks wait for.
+    pub(crate) fn of_probe(self, probe: Option<Probe>, listener: &Listener, reader: &Reader) -> Self {
         let wordless = self.reason == Reason::ClientClosed && reader.bytes().is_empty();
-        let probe = match listener.destination {
-            _ if probe => Self::new(Reason::Probe, "a balancer spoke for itself"),
-            Destination::None { .. } if wordless => Self::new(Reason::Probe, "closed without a word"),
+        let probe = match (probe, listener.destination) {
+            (Some(Probe::BalancerItself), _) => Self::new(Reason::Probe, "a balancer spoke for itself"),
+            (Some(Probe::Checker), _) => Self::new(Reason::Probe, "from where health checks come"),
+            (None, Destination::None { .. }) if wordless => Self::new(Reason::Probe, "closed without a word"),
             _ => return self,
         };
         Self { answer: self.answer, ..probe }

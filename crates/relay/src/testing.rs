@@ -1,6 +1,7 @@
 //! What several modules' tests begin with.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::policy_store::PolicyStore;
@@ -21,6 +22,8 @@ pub(crate) fn settings() -> Settings {
             dual_stack: false,
             proxy_protocol: None,
             handed_over: false,
+            send_proxy_protocol: false,
+            health_checks: Arc::default(),
         }],
         policy: PathBuf::new(),
         dns: Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },

@@ -150,10 +150,7 @@ impl Flow {
             reset(client, upstream);
             return Poll::Ready(order);
         }
-        if live.takes_lasting() {
-            // Without it a peer that vanished is found by the idle timeout only.
-            let _ = keep_alive(&SockRef::from(upstream));
-        }
+        keep_if_lasting(live, upstream);
         let Self { up, down } = self;
         let polled_up = up.poll(cx, client, upstream, live, tools, down.ended());
         let polled_down = down.poll(cx, upstream, client, live, tools, up.ended());
@@ -166,6 +163,14 @@ impl Flow {
             _ => return Poll::Pending,
         };
         Poll::Ready(break_both(client, upstream, broken, live))
+    }
+}
+
+/// Gives the upstream's socket what only long connections need, once this is one. (The client's has it from its listener.)
+fn keep_if_lasting(live: &Live, upstream: &TcpStream) {
+    if live.takes_lasting() {
+        // Without it a peer that vanished is found by the idle timeout only.
+        let _ = keep_alive(&SockRef::from(upstream));
     }
 }
 
@@ -263,4 +268,18 @@ pub(crate) async fn unless_ordered<F: Future>(live: &Live, future: F) -> Result<
         Poll::Pending => future.as_mut().poll(cx).map(Ok),
     })
     .await
+}
+
+/// The same while `future` talks to `upstream`.
+pub(crate) async fn unless_ordered_while<F: Future>(
+    live: &Live,
+    upstream: &TcpStream,
+    future: F,
+) -> Result<F::Output, ClosedBy> {
+    let mut future = pin!(future);
+    let future = poll_fn(|cx| {
+        keep_if_lasting(live, upstream);
+        future.as_mut().poll(cx)
+    });
+    unless_ordered(live, future).await
 }

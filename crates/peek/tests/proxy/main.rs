@@ -6,3 +6,4 @@ mod craft;
 mod fuzz;
 mod read;
 mod refused;
+mod write;

@@ -21,10 +21,13 @@ pub(super) const KEYS: &[&str] = &[
     "destination",
     "port",
     "proxy_protocol",
+    "send_proxy_protocol",
+    "health_checks",
     "methods",
     "connect_ports",
 ];
 pub(super) const PROXY_PROTOCOL: &[&str] = &["from"];
+pub(super) const HEALTH_CHECKS: &[&str] = &["from"];
 
 /// What a request may do unless the listener says otherwise.
 const METHODS: [&str; 2] = ["GET", "HEAD"];
@@ -77,9 +80,12 @@ impl Builder<'_, '_> {
         let speech = fields.get("protocol").and_then(|node| self.reader.one_of(node, "a protocol", &Speech::ALL));
         let speech = speech.unwrap_or(Speech::Tls);
         let destination = self.destination(&fields, speech);
-        let proxy_protocol = self.proxy_protocol(&fields);
+        let proxy_protocol = self.networks_from(&fields, "proxy_protocol", PROXY_PROTOCOL);
+        let health_checks = self.networks_from(&fields, "health_checks", HEALTH_CHECKS).unwrap_or_default();
+        let send_proxy_protocol = self.sends_proxy_protocol(&fields);
         let protocol = self.protocol(&fields, speech);
         self.refuse_nonsense(&fields, speech, destination);
+        self.refuse_checks_among_clients(&fields, proxy_protocol.as_deref(), &health_checks);
         let bind = bind?;
         let name: Arc<str> = match fields.get("name") {
             Some(node) => self.name(node)?.into(),
@@ -93,7 +99,17 @@ impl Builder<'_, '_> {
         }
         self.binds.insert(Arc::clone(&name), bind_node.map_or(node.span, |node| node.span));
         let dual_stack = self.dual_stack(&fields, bind);
-        Some(Listener { name, bind, dual_stack, protocol, destination: destination?, proxy_protocol, handed_over })
+        Some(Listener {
+            name,
+            bind,
+            dual_stack,
+            protocol,
+            destination: destination?,
+            proxy_protocol,
+            send_proxy_protocol,
+            health_checks,
+            handed_over,
+        })
     }
 
     /// Only the wildcard of IPv6 stands for addresses of both families.
@@ -155,10 +171,29 @@ impl Builder<'_, '_> {
         Some(methods.into())
     }
 
-    fn proxy_protocol(&mut self, fields: &Fields<'_>) -> Option<Arc<[IpNet]>> {
-        let section = self.section(fields, "proxy_protocol", PROXY_PROTOCOL)?;
-        let node = self.reader.required(&section, "from", "`proxy_protocol`")?;
+    /// The `from` of the mapping at `key`.
+    fn networks_from(&mut self, fields: &Fields<'_>, key: &str, known: &[&str]) -> Option<Arc<[IpNet]>> {
+        let section = self.section(fields, key, known)?;
+        let node = self.reader.required(&section, "from", &format!("`{key}`"))?;
         self.reader.networks(node, "from").map(Arc::from)
+    }
+
+    fn sends_proxy_protocol(&mut self, fields: &Fields<'_>) -> bool {
+        let versions = [("off", false), ("v2", true)];
+        let node = fields.get("send_proxy_protocol");
+        node.and_then(|node| self.reader.one_of(node, "a version to send", &versions)).unwrap_or_default()
+    }
+
+    /// A balancer without its header is a fault that must be heard of, and would pass for a health check.
+    fn refuse_checks_among_clients(&mut self, fields: &Fields<'_>, balancers: Option<&[IpNet]>, checks: &[IpNet]) {
+        let both =
+            |check: &IpNet| balancers.into_iter().flatten().any(|net| net.contains(check) || check.contains(net));
+        let Some(entry) = fields.entry("health_checks").filter(|_| checks.iter().any(both)) else { return };
+        let message = "connections from `proxy_protocol.from` carry clients, so not all of them are health checks";
+        let fault = Diagnostic::error("bad-combination", message);
+        let help =
+            "remove these from `health_checks`: what a balancer's header says is its own is known as a check anyway";
+        self.reader.push(fault.help(help), entry.key_span);
     }
 
     /// Combinations that would do something else than their words say.

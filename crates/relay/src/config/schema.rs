@@ -22,7 +22,7 @@ fn mapping(of: &str) -> Value {
     let required: &[&str] = match of {
         "" => &["listeners", "policy"],
         "listeners" => &["bind", "destination"],
-        "listeners.proxy_protocol" => &["from"],
+        "listeners.proxy_protocol" | "listeners.health_checks" => &["from"],
         "health" => &["bind"],
         _ => &[],
     };
@@ -43,7 +43,8 @@ fn value(key: &str) -> Value {
         | "health"
         | "log"
         | "shutdown"
-        | "listeners.proxy_protocol" => mapping(key),
+        | "listeners.proxy_protocol"
+        | "listeners.health_checks" => mapping(key),
         "policy" | "listeners.name" | "access_log.path" => json!({ "type": ["string", "number"], "minLength": 1 }),
         "steering" => words(&["off", "cpu"]),
         "refusal_alert" => words(&["access_denied", "unrecognized_name"]),
@@ -54,7 +55,8 @@ fn value(key: &str) -> Value {
         "listeners.protocol" => words(&["tls", "http", "connect"]),
         "listeners.destination" => words(&["redirect", "tproxy", "none"]),
         "listeners.port" => json!({ "type": "integer", "minimum": 1, "maximum": 65_535 }),
-        "listeners.proxy_protocol.from" => networks(),
+        "listeners.proxy_protocol.from" | "listeners.health_checks.from" => networks(),
+        "listeners.send_proxy_protocol" => words(&["off", "v2"]),
         "listeners.methods" => {
             json!({ "type": "array", "minItems": 1, "items": { "type": "string", "pattern": "^[A-Z]{1,32}$" } })
         }

@@ -135,7 +135,9 @@ fn every_way_in_has_its_values() {
          \x20 - { bind: \"0.0.0.0:3\", destination: none, protocol: connect }\n\
          \x20 - { bind: \"0.0.0.0:4\", destination: none, protocol: connect, connect_ports: [8443, 443], methods: [GET] }\n\
          \x20 - { bind: \"0.0.0.0:5\", destination: none, proxy_protocol: { from: [10.0.0.0/24, \"2001:db8::1\"] } }\n\
-         \x20 - { bind: \"[::]:6\", destination: tproxy, name: front, socket: handed_over }\n",
+         \x20 - { bind: \"[::]:6\", destination: tproxy, name: front, socket: handed_over }\n\
+         \x20 - { bind: \"0.0.0.0:6\", destination: redirect, send_proxy_protocol: v2, health_checks: { from: [10.0.0.9] } }\n\
+         \x20 - { bind: \"0.0.0.0:7\", destination: redirect, send_proxy_protocol: off }\n",
     );
     assert_eq!((all[5].destination, all[5].handed_over, all[0].handed_over), (Destination::Tproxy, true, false));
     let methods = |names: &[&str]| -> Methods { names.iter().map(|&name| name.into()).collect() };
@@ -149,6 +151,10 @@ fn every_way_in_has_its_values() {
         (from, all[4].destination),
         (vec!["10.0.0.0/24".into(), "2001:db8::1/128".into()], Destination::None { port: 443 })
     );
+    let sends: Vec<_> = all.iter().map(|listener| listener.send_proxy_protocol).collect();
+    assert_eq!(sends, [false, false, false, false, false, false, true, false]);
+    let checker = |text: &str| all[6].is_checked_from(text.parse().unwrap());
+    assert!(checker("10.0.0.9") && !checker("10.0.0.8") && !all[0].is_checked_from("10.0.0.9".parse().unwrap()));
 }
 
 #[test]
@@ -194,6 +200,17 @@ fn ways_in_that_make_no_sense_are_refused() {
         ("destination: none, socket: handed_over", &["bad-socket-name"]),
         ("destination: none, socket: handed_over, name: \"a:b\"", &["bad-socket-name"]),
         ("destination: none, socket: handed_over, name: 関所", &["bad-socket-name"]),
+        ("destination: none, send_proxy_protocol: v1", &["unknown-word"]),
+        ("destination: none, health_checks: {}", &["missing-key"]),
+        ("destination: none, health_checks: { from: [] }", &["empty-list"]),
+        (
+            "destination: none, proxy_protocol: { from: [10.0.0.0/24] }, health_checks: { from: [10.1.0.1, 10.0.0.9] }",
+            &["bad-combination"],
+        ),
+        (
+            "destination: none, proxy_protocol: { from: [10.0.0.9] }, health_checks: { from: [10.0.0.0/24] }",
+            &["bad-combination"],
+        ),
     ] {
         let text = format!("listeners:\n  - {{ bind: \"0.0.0.0:1\", {keys} }}\npolicy: p\n");
         assert_eq!(codes(&text), codes_of, "{keys}");

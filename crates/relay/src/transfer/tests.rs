@@ -205,6 +205,28 @@ fn a_connection_that_lasts_gets_keepalives() {
 }
 
 #[test]
+fn one_that_is_not_a_transfer_yet_gets_them_too() {
+    run(async {
+        let (upstream, _server) = connected().await;
+        let live = Live::new(Outcome::new(1, 0, ([192, 0, 2, 1], 1).into()));
+        let kept = || SockRef::from(&upstream).keepalive().unwrap();
+        let (waiting, later) = tokio::join!(
+            tokio::time::timeout(
+                Duration::from_secs(1),
+                unless_ordered_while(&live, &upstream, std::future::pending::<()>())
+            ),
+            async {
+                yield_now().await;
+                assert!(!kept());
+                live.order_lasting();
+            }
+        );
+        assert!(waiting.is_err() && kept());
+        let () = later;
+    });
+}
+
+#[test]
 fn an_idle_connection_owns_no_pipe() {
     run(async {
         let mut pair = pair(b"").await;

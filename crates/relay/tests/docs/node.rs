@@ -1,6 +1,7 @@
 //! A node's settings and policy, for the tests that ask the program itself.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sekisho::policy_store::PolicyStore;
@@ -21,6 +22,8 @@ pub(crate) fn settings(path: Option<PathBuf>, format: AccessFormat, queue: usize
             dual_stack: false,
             proxy_protocol: None,
             handed_over: false,
+            send_proxy_protocol: false,
+            health_checks: Arc::default(),
         }],
         policy: "policy.yaml".into(),
         dns: Dns { servers: Vec::new(), ttl_min: second, ttl_max: second, serve_stale: second },
