@@ -156,7 +156,9 @@ fn behind_haproxy_one_of_two_gates_is_restarted_and_no_request_fails() -> Result
              shutdown: {{ lame_duck: 5s, drain: 20s }}"
         ));
         options.name = name.to_owned();
-        options.listeners = vec![format!("{{ bind: \"127.0.0.{host}:8443\", protocol: tls, destination: none }}")];
+        options.listeners = vec![format!(
+            "{{ bind: \"127.0.0.{host}:8443\", protocol: tls, destination: none, proxy_protocol: {{ from: [127.0.0.0/8] }} }}"
+        )];
         options.admin_port = 9190 + u16::from(host);
         options
     };

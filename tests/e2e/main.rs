@@ -7,6 +7,7 @@ mod egress;
 mod ending;
 mod explaining;
 mod exports;
+mod failover;
 mod features;
 mod interception;
 mod ipv6;

@@ -96,10 +96,18 @@ impl<'lab> Gate<'lab> {
     /// Fails when there is no binary or it does not become ready, with what it printed.
     pub fn start(lab: &'lab Lab, options: &Options) -> Result<Self> {
         let mut gate = Self::launch(lab, options)?;
-        let (ns, admin) = (gate.ns, gate.admin);
-        gate.process
-            .wait_ready(Duration::from_secs(20), || get(ns, admin, "/readyz").is_ok_and(|(status, _)| status == 200))?;
+        gate.wait_ready()?;
         Ok(gate)
+    }
+
+    /// Waits until `/readyz` says 200.
+    ///
+    /// # Errors
+    /// Fails when it does not become ready, with what it printed.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let (ns, admin) = (self.ns, self.admin);
+        let ready = || get(ns, admin, "/readyz").is_ok_and(|(status, _)| status == 200);
+        self.process.wait_ready(Duration::from_secs(20), ready)
     }
 
     /// As [`Gate::start`], without waiting.
@@ -107,6 +115,14 @@ impl<'lab> Gate<'lab> {
     /// # Errors
     /// Fails when there is no binary, or a file cannot be written.
     pub fn launch(lab: &'lab Lab, options: &Options) -> Result<Self> {
+        Self::launch_in(lab, &lab.gate, options)
+    }
+
+    /// As [`Gate::launch`], in another namespace.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn launch_in(lab: &'lab Lab, ns: &'lab Netns, options: &Options) -> Result<Self> {
         let directory = lab.directory().join(&options.name);
         fs::create_dir_all(&directory)?;
         fs::write(directory.join("policy.yaml"), &options.policy)?;
@@ -120,7 +136,7 @@ impl<'lab> Gate<'lab> {
             "" => "-all".to_owned(),
             capability => format!("-all,{capability}"),
         };
-        let mut command = lab.gate.cmd("prlimit");
+        let mut command = ns.cmd("prlimit");
         command
             .arg(files)
             .args(&options.activator)
@@ -133,7 +149,7 @@ impl<'lab> Gate<'lab> {
             .current_dir(&directory);
         let process = Process::start(&options.name, lab.directory(), &mut command)?;
         let admin = SocketAddr::from(([127, 0, 0, 1], options.admin_port));
-        Ok(Self { ns: &lab.gate, directory, admin, process })
+        Ok(Self { ns, directory, admin, process })
     }
 
     /// Its process: signals, descriptors, memory, what it printed.

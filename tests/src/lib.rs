@@ -29,6 +29,7 @@ pub mod gate;
 pub mod metrics;
 pub mod net;
 pub mod netns;
+pub mod pair;
 pub mod process;
 pub mod s3;
 

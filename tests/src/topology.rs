@@ -38,6 +38,7 @@ pub struct Lab {
     pub gate: Netns,
     /// The far side, which owns every address of 198.18.0.0/15 and `2001:db8:18::/48`.
     pub servers: Netns,
+    number: u32,
     directory: PathBuf,
 }
 
@@ -94,7 +95,17 @@ impl Lab {
         let gate_dns = Dns::start(&servers, GATE_DNS, Self::pool())?;
         client.use_dns(&[CLIENT_DNS])?;
         gate.use_dns(&[GATE_DNS])?;
-        Ok(Self { client_dns, gate_dns, client, gate, servers, directory })
+        Ok(Self { client_dns, gate_dns, client, gate, servers, number, directory })
+    }
+
+    /// One more namespace, and a wire from it (its end is `south`) to `to`, where the wire's end is called `end`.
+    ///
+    /// # Errors
+    /// As for the lab itself.
+    pub fn join(&self, part: &str, to: &Netns, end: &str) -> Result<Netns> {
+        let ns = Netns::create(&format!("{}-{part}", self.number))?;
+        wire(to, end, &ns, "south")?;
+        Ok(ns)
     }
 
     /// 198.18.1.1 to 198.18.1.64.
@@ -129,12 +140,12 @@ impl Drop for Lab {
     }
 }
 
-fn ip(ns: &Netns, arguments: &str) -> Result<()> {
+pub(crate) fn ip(ns: &Netns, arguments: &str) -> Result<()> {
     ns.run("ip", arguments.split(' ')).map(drop)
 }
 
 /// A veth pair made inside, so that the host never sees an interface.
-fn wire(a: &Netns, a_end: &str, b: &Netns, b_end: &str) -> Result<()> {
+pub(crate) fn wire(a: &Netns, a_end: &str, b: &Netns, b_end: &str) -> Result<()> {
     let ends = ["link", "add", a_end, "netns", a.name(), "type", "veth", "peer", "name", b_end, "netns", b.name()];
     netns::run(Command::new("ip").args(ends))?;
     ip(a, &format!("link set {a_end} up"))?;

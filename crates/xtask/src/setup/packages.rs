@@ -31,6 +31,8 @@ pub(super) const FOR_TESTS: &[Program] = &[
     ("openssl", "openssl"),
     ("haproxy", "haproxy"),
     ("nginx", "nginx"),
+    ("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
+    ("keepalived", "keepalived"),
     ("promtool", "prometheus"),
     ("logrotate", "logrotate"),
     ("patch", "patch"),
@@ -66,7 +68,8 @@ pub(super) const FOR_BENCH: &[Program] = &[
 ];
 
 /// Packages that would start a server on the host.
-const SERVICES: &[&str] = &["haproxy", "nginx", "prometheus", "sniproxy", "squid-openssl", "tayga", "unbound"];
+const SERVICES: &[&str] =
+    &["haproxy", "keepalived", "nginx", "prometheus", "sniproxy", "squid-openssl", "tayga", "unbound"];
 
 /// The packages of what is not there, each once.
 pub(super) fn missing(programs: &[Program]) -> Vec<&'static str> {
