@@ -13,6 +13,7 @@ use lab::gate::Options;
 use crate::raw::{self, End};
 
 mod by_address;
+mod by_header;
 mod by_hello;
 mod by_policy;
 mod by_way;
@@ -22,9 +23,10 @@ mod stage;
 use by_address::{
     DESCRIPTORS, DIALS, DIRECT, FORBIDDEN, LOOKUPS, OVER_CLIENT, OVER_CONNECTIONS, OVER_UNDECIDED, STARVED,
 };
+use by_header::{HEADERS, PROBES};
 use by_hello::{HELLOS, MALFORMED, NAMES};
 use by_policy::{AUDITED, ENFORCED, OTHER_ALERT, policy};
-use by_way::{BALANCED, REQUESTS};
+use by_way::{OTHER_WAYS, REQUESTS};
 use hello::Hello;
 use stage::{Row, Stage, TO};
 
@@ -44,8 +46,10 @@ const ALL: &[&[Row]] = &[
     OVER_UNDECIDED,
     OVER_CLIENT,
     DIRECT,
-    BALANCED,
+    OTHER_WAYS,
     REQUESTS,
+    HEADERS,
+    PROBES,
 ];
 
 fn options(settings: &str) -> Options {
@@ -137,13 +141,20 @@ fn a_client_that_dials_a_redirect_listener_itself_is_reset() -> Result<()> {
 }
 
 #[test]
-fn what_a_balancer_sends_is_a_header_or_has_its_reason() -> Result<()> {
-    prove("balanced", &by_way::options(), BALANCED)
+fn slow_and_silent_clients_of_other_ways_in_and_a_second_hello_have_their_reasons() -> Result<()> {
+    prove("other-ways", &by_way::options(), OTHER_WAYS)
 }
 
 #[test]
 fn a_request_or_a_tunnel_that_is_not_served_says_why() -> Result<()> {
     prove("requests", &by_way::options(), REQUESTS)
+}
+
+#[test]
+fn a_proxy_header_without_a_single_reading_or_from_elsewhere_gets_a_reset_and_a_health_check_no_alarm() -> Result<()> {
+    let mut options = options(&format!("timeouts: {{ hello: {}s }}", by_header::DEADLINE.as_secs()));
+    options.listeners = by_header::LISTENERS.map(str::to_owned).into();
+    prove("headers", &options, &[HEADERS, PROBES].concat())
 }
 
 fn starved() -> Options {
@@ -229,27 +240,46 @@ fn every_reason_that_there_is_has_a_row() {
 }
 
 #[test]
+fn every_detail_of_a_header_that_the_documentation_lists_has_a_row() {
+    let listed = details(section("PROXY headers"));
+    assert!(listed.len() >= 16, "the details were not read: {listed:?}");
+    let rows = HEADERS.iter().filter(|row| row.reason.starts_with("proxy_header_"));
+    assert_eq!(rows.filter_map(|row| row.detail).collect::<BTreeSet<_>>(), listed);
+}
+
+#[test]
 fn every_detail_of_a_hello_that_the_documentation_lists_has_a_row() {
+    let section = section("The ClientHello");
+    let mut listed = details(section);
+    assert!(listed.len() >= 38, "the details were not read: {listed:?}");
+    // A host name without bytes is malformed before it is invalid.
+    listed.remove("server name is empty");
+    // The section's reasons. Rows of other ways in have others besides.
+    let reasons: BTreeSet<_> = section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let rows = [HELLOS, MALFORMED, NAMES, OTHER_WAYS, REQUESTS, HEADERS, PROBES].concat();
+    let proved: BTreeSet<_> =
+        rows.iter().filter(|row| reasons.contains(row.reason)).filter_map(|row| row.detail).collect();
+    assert_eq!(proved, listed);
+}
+
+/// A section of the documentation; nothing if there is none.
+fn section(title: &str) -> &'static str {
     let page = include_str!("../../docs/reasons.md");
-    let (_, section) = page.split_once("\n## The ClientHello\n").expect("the section");
-    let (section, _) = section.split_once("\n## ").expect("its end");
+    let sections = page.split("\n## ");
+    sections.filter_map(|section| section.split_once('\n')).find(|(own, _)| *own == title).unwrap_or_default().1
+}
+
+/// The details that it lists.
+fn details(section: &'static str) -> BTreeSet<&'static str> {
     let mut listed = BTreeSet::new();
     let mut in_list = false;
     for line in section.lines() {
-        in_list = line.starts_with("- Detail:") || line.starts_with("| `") || (in_list && line.starts_with("  "));
+        in_list = line.starts_with("- Detail") || line.starts_with("| `") || (in_list && line.starts_with("  "));
         if in_list {
             // A table's other columns are no details.
             let cell = if line.starts_with('|') { line.split('|').nth(1).unwrap_or_default() } else { line };
             listed.extend(cell.split('`').skip(1).step_by(2));
         }
     }
-    assert!(listed.len() >= 38, "the details were not read: {listed:?}");
-    // A host name without bytes is malformed before it is invalid.
-    listed.remove("server name is empty");
-    // The section's reasons. Rows of other ways in have others besides.
-    let reasons: BTreeSet<_> = section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    let rows = [HELLOS, MALFORMED, NAMES, BALANCED, REQUESTS].concat();
-    let proved: BTreeSet<_> =
-        rows.iter().filter(|row| reasons.contains(row.reason)).filter_map(|row| row.detail).collect();
-    assert_eq!(proved, listed);
+    listed
 }

@@ -12,12 +12,14 @@ use lab::netns::Netns;
 use lab::process::Process;
 use serde_json::Value;
 
+mod announced;
 mod balancers;
 mod clients;
 mod connect;
 mod http;
 mod matrix;
 mod second_hello;
+mod senders;
 mod tunnels;
 
 /// A host that one rule lists for TLS and for plain HTTP, and an address of it.
@@ -37,7 +39,12 @@ fn options(listener: &str) -> Options {
 fn say(ns: &Netns, to: &str, bytes: &[u8], end: bool) -> Result<Vec<u8>> {
     let to: SocketAddr = to.parse()?;
     ns.enter(|| -> Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        let mut stream = match TcpStream::connect_timeout(&to, PATIENCE) {
+            Ok(stream) => stream,
+            // Accepted, and reset before this side saw the first.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
         stream.set_read_timeout(Some(PATIENCE))?;
         let _ = stream.write_all(bytes);
         if end {

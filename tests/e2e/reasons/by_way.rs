@@ -1,7 +1,7 @@
 //! Rows of the other ways in: balancers that send PROXY headers, plain HTTP, proxies' clients, and second hellos.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -72,36 +72,12 @@ fn break_off(stage: &Stage<'_>, to: &str, bytes: &[u8]) -> anyhow::Result<Seen> 
     Ok(Seen { bytes: Vec::new(), end: End::Finished, after: Duration::ZERO })
 }
 
-/// A version 2 header: what follows its signature.
-fn version2(rest: &[u8]) -> Vec<u8> {
-    [&b"\r\n\r\n\0\r\nQUIT\n"[..], rest].concat()
-}
-
 fn connect(target: &str) -> Vec<u8> {
     format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").into_bytes()
 }
 
-pub(super) const BALANCED: &[Row] = &[
-    refused("proxy_header_missing", "the first bytes are no PROXY header", Gets::Reset, "a hello", |stage| {
-        stage.say_to(BALANCER, &Hello::to(HOST).bytes())
-    }),
-    refused("proxy_header_malformed", "too many or too few words", Gets::Reset, "half a line", |stage| {
-        stage.say_to(BALANCER, b"PROXY TCP4 10.20.0.9\r\n")
-    }),
-    refused("proxy_header_malformed", "neither version 1 nor 2", Gets::Reset, "version 3", |stage| {
-        stage.say_to(BALANCER, &version2(&[0x31, 0x11, 0, 0]))
-    }),
-    refused("proxy_header_malformed", "longer than 16 KiB", Gets::Reset, "65,535 bytes", |stage| {
-        stage.say_to(BALANCER, &version2(&[0x21, 0x11, 0xff, 0xff]))
-    }),
-    refused("not_tls", "first bytes are no TLS record", Gets::Reset, "a second header", |stage| {
-        stage.say_to(BALANCER, b"PROXY UNKNOWN\r\nPROXY UNKNOWN\r\n")
-    }),
-    refused("proxy_header_untrusted", "a sender that may not speak for others", Gets::Reset, "another", |stage| {
-        let from = Some("10.20.0.3".parse()?);
-        let talk = |stream: &mut TcpStream| stream.write_all(b"PROXY UNKNOWN\r\n");
-        raw::converse_from(&stage.lab.client, from, BALANCER.parse()?, talk)
-    }),
+/// Of balancers' headers what is not among [`super::by_header`]'s.
+pub(super) const OTHER_WAYS: &[Row] = &[
     refused("hello_timeout", "no whole PROXY header by the deadline", Gets::Reset, "a byte at a time", |stage| {
         raw::converse(&stage.lab.client, BALANCER.parse()?, |stream| {
             for byte in b"PROXY TCP4 10.20.0.9 198.18.1.7 40000 443" {
@@ -111,24 +87,7 @@ pub(super) const BALANCED: &[Row] = &[
             Ok(())
         })
     }),
-    // One deadline for both: the hello gets what the header has left.
-    refused("hello_timeout", "no whole hello by the deadline", Gets::Reset, "a late header", |stage| {
-        let seen = raw::converse(&stage.lab.client, BALANCER.parse()?, |stream| {
-            sleep(DEADLINE / 2);
-            stream.write_all(b"PROXY UNKNOWN\r\n")
-        })?;
-        ensure!(seen.after < DEADLINE + DEADLINE / 4, "the deadline began anew: reset after {:?}", seen.after);
-        Ok(seen)
-    }),
-    left("client_closed", "closed before its PROXY header was whole", "half a header", |stage| {
-        end(stage, BALANCER, b"PROXY TCP4 10.20.0.9")
-    }),
-    left("client_closed", "reset before its PROXY header was whole", "half a header, broken off", |stage| {
-        break_off(stage, BALANCER, b"PROXY TCP4 10.20.0.9")
-    }),
-    left("probe", "closed without a word", "a check that connects", |stage| end(stage, BALANCER, b"")),
-    left("probe", "closed without a word", "the same, of a listener without headers", |stage| end(stage, WEB, b"")),
-    left("probe", "a balancer spoke for itself", "LOCAL", |stage| end(stage, BALANCER, &version2(&[0x20, 0, 0, 0]))),
+    left("probe", "closed without a word", "a check of a listener without headers", |stage| end(stage, WEB, b"")),
     Row {
         host: Some("listed.example"),
         rule: Some("listed"),

@@ -298,7 +298,9 @@ impl Row {
         ensure!(text("detail") == self.detail, "the detail in {line}");
         ensure!(text("host") == self.host, "the host in {line}");
         ensure!(text("rule") == self.rule, "the rule in {line}");
-        let is_client = |address: &str| address.starts_with("10.20.0.") || address.starts_with("[2001:db8:20::2]:");
+        // The third is one that a PROXY header names.
+        let clients = ["10.20.0.", "[2001:db8:20::2]:", "192.0.2.7:"];
+        let is_client = |address: &str| clients.iter().any(|client| address.starts_with(client));
         ensure!(text("client").is_some_and(is_client), "the client in {line}");
         let by = match self.gets {
             Gets::Alert(_) | Gets::Status(_) | Gets::Reset => "gate",

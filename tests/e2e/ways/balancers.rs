@@ -3,11 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
 use lab::gate::Gate;
-use lab::process::Process;
-use std::time::Duration;
 
 use super::{HOST, closed, options, say, text};
-use crate::peer::{self, Server, Task, echo_once};
+use crate::peer::{self, Server, Task};
 
 const LISTENER: &str =
     "{ bind: \"0.0.0.0:8443\", destination: none, proxy_protocol: { from: [10.20.0.0/24, 127.0.0.1] } }";
@@ -66,6 +64,12 @@ fn a_header_says_who_the_client_is_and_each_fault_has_its_reason() -> Result<()>
     Ok(())
 }
 
+/// CRC-32c bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
+}
+
 #[test]
 fn a_rule_for_a_vpc_endpoint_is_for_who_comes_through_it_and_for_nobody_else() -> Result<()> {
     let lab = Lab::new("endpoints")?;
@@ -104,48 +108,77 @@ fn a_rule_for_a_vpc_endpoint_is_for_who_comes_through_it_and_for_nobody_else() -
 }
 
 #[test]
-fn haproxy_and_nginx_send_headers_that_are_read() -> Result<()> {
-    let lab = Lab::new("senders")?;
+fn whoever_is_not_named_is_the_sender_and_nothing_of_a_long_or_slow_header_is_lost() -> Result<()> {
+    let lab = Lab::new("unnamed")?;
     let _server = Server::start(&lab)?;
     let gate = Gate::start(&lab, &options(LISTENER))?;
-    let directory = lab.directory();
-    let haproxy = directory.join("haproxy.cfg");
-    let section = |port: u16, send: &str| {
-        format!("listen p{port}\n  bind 10.20.0.1:{port}\n  server gate 127.0.0.1:8443 {send}\n")
+    let with_values = |values: &[u8]| {
+        let length = u16::try_from(12 + values.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let addresses = [192, 0, 2, 7, 198, 51, 100, 9, 0x9c, 0x40, 1, 0xbb];
+        header(&[&[0x21, 0x11][..], &length, &addresses, values].concat())
     };
-    let defaults = "defaults\n  mode tcp\n  timeout client 9s\n  timeout server 9s\n  timeout connect 9s\n";
-    let text_of =
-        [defaults.to_owned(), section(9001, "send-proxy"), section(9002, "send-proxy-v2 proxy-v2-options crc32c")];
-    std::fs::write(&haproxy, text_of.concat())?;
-    let nginx = directory.join("nginx.conf");
-    let modules = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;";
-    std::fs::write(
-        &nginx,
-        format!(
-            "{modules}\ndaemon off; master_process off; pid {}/nginx.pid; error_log stderr;\nevents {{}}\nstream {{ server {{ \
-             listen 10.20.0.1:9003; proxy_pass 127.0.0.1:8443; proxy_protocol on; }} }}\n",
-            directory.display()
-        ),
-    )?;
-    let mut senders = [
-        (Process::start("haproxy", directory, lab.gate.cmd("haproxy").args(["-db", "-f"]).arg(&haproxy))?, 9001),
-        (Process::start("nginx", directory, lab.gate.cmd("nginx").arg("-c").arg(&nginx))?, 9003),
+    // Values of no kind that means anything here, up to the longest header that is read; an id, and a checksum behind all.
+    let many =
+        |bytes: usize| [&[0xe0][..], &u16::try_from(bytes).unwrap_or(u16::MAX).to_be_bytes(), &vec![7; bytes]].concat();
+    let id = b"\xea\0\x0b\x01vpce-0a1b2";
+    let mut sum = with_values(&[&many(900)[..], id, &[3, 0, 4, 0, 0, 0, 0]].concat());
+    let at = sum.len() - 4;
+    let right = crc32c(&sum).to_be_bytes();
+    sum[at..].copy_from_slice(&right);
+    let sender = "10.20.0.2";
+    let cases = [
+        ("UNKNOWN", behind(b"PROXY UNKNOWN ffff::1 ::1 1 2\r\n"), sender, "", false),
+        ("UNSPEC", behind(&header(&[0x21, 0, 0, 0])), sender, "", false),
+        ("UNSPEC with an id", behind(&header(&[&[0x21, 0, 0, 14][..], id].concat())), sender, "vpce-0a1b2", false),
+        ("LOCAL", behind(&header(&[0x20, 0, 0, 0])), sender, "", false),
+        ("LOCAL with addresses", behind(&header(&[&[0x20, 0x11, 0, 12][..], &[9; 12]].concat())), sender, "", false),
+        ("a checksum", behind(&sum), "192.0.2.7", "vpce-0a1b2", false),
+        ("16 KiB of values", behind(&with_values(&many(16 * 1024 - 16 - 12 - 3))), "192.0.2.7", "", false),
+        ("v1, a byte at a time", behind(b"PROXY TCP4 192.0.2.7 198.51.100.9 40000 443\r\n"), "192.0.2.7", "", true),
+        ("v2, a byte at a time", behind(&sum), "192.0.2.7", "vpce-0a1b2", true),
     ];
-    for (sender, port) in &mut senders {
-        let port = *port;
-        sender.wait_ready(Duration::from_secs(20), || {
-            lab.client.enter(|| std::net::TcpStream::connect(("10.20.0.1", port)).is_ok()).unwrap_or(false)
+    for (what, bytes, client, id, slowly) in cases {
+        let before = closed(&gate, 0)?.len();
+        let seen = crate::raw::converse(&lab.client, TO.parse()?, |stream| {
+            let piece = if slowly { 1 } else { bytes.len() };
+            bytes.chunks(piece).try_for_each(|piece| std::io::Write::write_all(stream, piece))?;
+            stream.shutdown(std::net::Shutdown::Write)
         })?;
+        ensure!(seen.bytes.len() == 5, "{what}: {seen:?}");
+        let lines = closed(&gate, before + 1)?;
+        let line = lines.last().context("no line")?;
+        ensure!(text(line, "client").starts_with(&format!("{client}:")), "{what}: {line}");
+        ensure!((text(line, "vpce"), text(line, "verdict")) == (id, "allowed"), "{what}: {line}");
+        ensure!(line.get("original_dst").is_none() == (client == sender), "{what}: {line}");
     }
-    for port in [9001, 9002, 9003] {
-        let to = std::net::SocketAddr::from(([10, 20, 0, 1], port));
-        peer::clients(&lab.client, super::PATIENCE, || echo_once(to, HOST, b"hello"))??;
+    Ok(())
+}
+
+#[test]
+fn the_cap_of_a_client_is_that_of_whom_the_header_names() -> Result<()> {
+    let lab = Lab::new("told-caps")?;
+    let server = Server::start(&lab)?;
+    let mut options = options(LISTENER);
+    options.settings = "limits: { connections_per_client: 2 }".to_owned();
+    let gate = Gate::start(&lab, &options)?;
+    let mut held = Vec::new();
+    // Six connections of one balancer's, two for each of three clients.
+    for client in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        let mut stream = crate::raw::connect(&lab.client, None, TO.parse()?)?;
+        let bytes = behind(format!("PROXY TCP4 {client} 198.51.100.9 1 443\r\n").as_bytes());
+        std::io::Write::write_all(&mut stream, &bytes)?;
+        held.push(stream);
     }
-    let lines = gate.wait_closed(super::PATIENCE, |lines| {
-        lines.iter().filter(|line| text(line, "verdict") == "allowed").count() >= 3
-    })?;
-    for line in lines.iter().filter(|line| text(line, "verdict") == "allowed") {
-        ensure!(text(line, "client").starts_with("10.20.0.2:"), "not the client, but its balancer: {line}");
+    let deadline = std::time::Instant::now() + super::PATIENCE;
+    while server.accepted() < 6 {
+        ensure!(std::time::Instant::now() < deadline, "{} of 6 are served", server.accepted());
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    let said = say(&lab.client, TO, &behind(b"PROXY TCP4 192.0.2.2 198.51.100.9 1 443\r\n"), true)?;
+    ensure!(said.is_empty(), "{}", said.escape_ascii());
+    let lines = closed(&gate, 1)?;
+    let line = lines.first().context("no line")?;
+    ensure!(text(line, "reason") == "over_client_limit" && text(line, "client").starts_with("192.0.2.2:"), "{line}");
+    drop(held);
     Ok(())
 }
