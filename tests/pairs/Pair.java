@@ -7,6 +7,10 @@ import java.io.InputStream;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyFactory;
@@ -25,10 +29,11 @@ import javax.net.ssl.SNIHostName;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLPeerUnverifiedException;
+import javax.net.ssl.SSLSession;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.TrustManagerFactory;
 
-/** One side of a pair, with Java's SSLSocket. Words and lines as in pair.py; groups are a property of Java's own. */
+/** One side of a pair, with Java's SSLSocket, or for talk=http its HttpClient. Words and lines as in pair.py; groups are a property of Java's own. */
 public final class Pair {
     private static Map<String, String> words = new HashMap<>();
 
@@ -40,6 +45,10 @@ public final class Pair {
         SSLContext context = context();
         if (args[0].equals("server")) {
             serve(context, Integer.parseInt(args[1]));
+            return;
+        }
+        if (words.getOrDefault("talk", "").equals("http")) {
+            get(context, args[2]);
             return;
         }
         for (int left = Integer.parseInt(words.getOrDefault("times", "1")); left > 0; left--) {
@@ -128,6 +137,15 @@ public final class Pair {
             facts(tls);
             finish(tls, tcp);
         }
+    }
+
+    /** By java.net.http and the resolver, as programs do. */
+    private static void get(SSLContext context, String host) throws Exception {
+        HttpClient client = HttpClient.newBuilder().sslContext(context).build();
+        HttpRequest request = HttpRequest.newBuilder(URI.create("https://" + host + "/")).build();
+        HttpResponse<String> response = client.send(request, HttpResponse.BodyHandlers.ofString());
+        String version = response.sslSession().map(SSLSession::getProtocol).orElse("-");
+        System.out.println("facts: version=" + version + " http=" + response.version() + " " + response.body().trim());
     }
 
     /** Says close_notify, and waits for the other side's end: closing at once could be a reset. */

@@ -145,7 +145,7 @@ impl Files {
         let files = Self { ca: authority.ca_file(), cert, key, go: built.join("pair"), java: built.clone() };
         std::fs::create_dir_all(&built)?;
         std::fs::write(lab.directory().join("legacy.security"), "jdk.tls.disabledAlgorithms=\n")?;
-        std::fs::write(lab.directory().join("early"), "early\n")?;
+        std::fs::write(lab.directory().join("early"), format!("{}\n", "early".repeat(1600)))?;
         std::fs::write(lab.directory().join("request"), REQUEST)?;
         if uses(Program::Nss) {
             nss_database(lab.directory())?;

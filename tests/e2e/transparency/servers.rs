@@ -92,12 +92,15 @@ fn nginx(lab: &Lab, files: &Files, row: &Row, port: &str) -> Result<Command> {
     std::fs::create_dir_all(&directory)?;
     std::fs::write(directory.join("index.html"), "<p>passed</p>\n")?;
     let seen = "version=$ssl_protocol cipher=$ssl_cipher alpn=$ssl_alpn_protocol resumed=$ssl_session_reused";
+    // A directive, if there is a word.
+    let more = row.server.1.replace('=', " ");
+    let more = if more.is_empty() { more } else { format!("{more};\n") };
     let (cert, key, root) = (files.cert.display(), files.key.display(), directory.display());
     let config = format!(
         "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n\
          log_format facts 'facts: {seen}';\naccess_log /dev/stdout facts;\n\
          server {{\nlisten {port} ssl http2;\nroot {root};\nssl_certificate {cert};\nssl_certificate_key {key};\n\
-         ssl_protocols TLSv1.2 TLSv1.3;\n}}\n}}\n"
+         ssl_protocols TLSv1.2 TLSv1.3;\n{more}}}\n}}\n"
     );
     std::fs::write(directory.join("nginx.conf"), config)?;
     let mut command = lab.servers.cmd("nginx");

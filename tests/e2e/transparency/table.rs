@@ -17,8 +17,9 @@ what it was. The pairs of real programs below are the proof.
 Each pair talks twice: by plain routing, and redirected through the gate. For every connection of it
 
 - both wires of the gate, the client's and the server's, are captured and put together again. Both directions have the
-  same bytes on both, from the first to the last, and whoever ended first ended in the same way on the other side. (What
-  is still sent to somebody who has closed meanwhile is answered by a reset, with a gate between or without one.)
+  same bytes on both, from the first to the last, and whoever ended first ended in the same way on the other side. (Who
+  closes with a reset throws away what is still on its way, with a gate between or without one: what the other side sends
+  behind his last words may then be missing.)
 - both programs say the same as without the gate: version, cipher suite, protocol, certificates, resumed or not, early
   data accepted or not. So does what a wire shows of a handshake: the server's choice of version and key exchange, a
   second hello, how the hello was cut.
