@@ -2,6 +2,7 @@
 
 mod kernel;
 mod rules;
+mod units;
 
 use std::collections::BTreeSet;
 use std::fs;
