@@ -145,7 +145,7 @@ fn holds(lab: &Lab, options: &Options) -> Result<()> {
 }
 
 /// In no set of any of its threads.
-fn has_no_capability(pid: u32) -> Result<()> {
+pub(crate) fn has_no_capability(pid: u32) -> Result<()> {
     let mut threads = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let status = std::fs::read_to_string(task?.path().join("status"))?;

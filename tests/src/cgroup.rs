@@ -61,7 +61,12 @@ impl Cgroup {
         Ok((field("user_usec ")?, field("system_usec ")?))
     }
 
-    /// The processes that are in the group now.
+    /// What it is called, at the top of its hierarchy.
+    pub fn name(&self) -> String {
+        name(&self.path)
+    }
+
+    /// The processes that are in the group now, and in those that were made in it.
     pub fn pids(&self) -> Vec<u32> {
         pids(&self.path)
     }
@@ -127,7 +132,14 @@ fn name(path: &Path) -> String {
 
 fn pids(group: &Path) -> Vec<u32> {
     let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
+    let own = text.lines().filter_map(|line| line.parse().ok());
+    own.chain(within(group).iter().flat_map(|group| pids(group))).collect()
+}
+
+/// The groups directly in it.
+fn within(group: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(group).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.is_dir()).collect()
 }
 
 /// Whether nobody is left to be killed.
@@ -141,9 +153,14 @@ fn kill(group: &Path) -> bool {
 
 fn remove(group: &Path) {
     for _ in 0..200 {
-        if kill(group) && (!group.exists() || fs::remove_dir(group).is_ok()) {
+        if kill(group) && remove_empty(group) {
             return;
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether it is gone, and what was in it.
+fn remove_empty(group: &Path) -> bool {
+    within(group).iter().all(|group| remove_empty(group)) && (!group.exists() || fs::remove_dir(group).is_ok())
 }
