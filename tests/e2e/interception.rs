@@ -177,7 +177,7 @@ fn every_way(lab: &Lab, destination: &str, transparent: &str, capability: &str) 
     let by_hand = Options { capability: capability.to_owned(), ..options("by-hand", &[&v4, &v6]) };
     holds(lab, &by_hand).context("by hand")?;
 
-    let both = listener("both", "[::]", ", socket: handed_over");
+    let both = listener("both", "[::]", ", ipv6_only: false, socket: handed_over");
     let activator = handing_over(&[&format!("both=[::]:8443{transparent}")]);
     let shared = Options { activator, ..options("shared", &[&both]) };
     holds(lab, &shared).context("one socket of both families, handed over and shared by two workers")?;

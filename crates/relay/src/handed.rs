@@ -2,7 +2,7 @@
 //! listener's by name.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 
 use listenfd::ListenFd;
 use socket2::SockRef;
@@ -79,6 +79,19 @@ pub enum HandedError {
         at: SocketAddr,
         /// Where its listener says.
         bind: SocketAddr,
+    },
+    /// It takes other families than its listener says.
+    #[error(
+        "the socket handed over as `{name}` takes {takes}, and its listener says `ipv6_only: {ipv6_only}`; make it \
+         `ipv6_only: {}`, or write BindIPv6Only={} in its socket unit", !ipv6_only, if *ipv6_only { "ipv6-only" } else { "both" }
+    )]
+    Families {
+        /// Its name.
+        name: String,
+        /// What it takes.
+        takes: &'static str,
+        /// What its listener says, or leaves at that.
+        ipv6_only: bool,
     },
     /// TPROXY brings nothing to it.
     #[error(
@@ -162,15 +175,20 @@ fn fits(name: String, socket: TcpListener, listener: &Listener) -> Result<TcpLis
         prepare(&options)?;
         let at = socket.local_addr()?;
         let transparent = if at.is_ipv4() { options.ip_transparent_v4()? } else { options.ip_transparent_v6()? };
-        Ok((at, transparent))
+        let dual_stack = at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !options.only_v6()?;
+        Ok((at, transparent, dual_stack))
     };
-    let (at, transparent) = match look() {
+    let (at, transparent, dual_stack) = match look() {
         Ok(seen) => seen,
         Err(source) => return Err(HandedError::Refused { name, source }),
     };
     let bind = listener.bind;
     if at.ip() != bind.ip() || ![at.port(), 0].contains(&bind.port()) {
         return Err(HandedError::Elsewhere { name, at, bind });
+    }
+    if dual_stack != listener.dual_stack {
+        let takes = if dual_stack { "IPv4 as well" } else { "IPv6 only" };
+        return Err(HandedError::Families { name, takes, ipv6_only: !listener.dual_stack });
     }
     if listener.destination == Destination::Tproxy && !transparent {
         return Err(HandedError::NotTransparent { name });

@@ -62,8 +62,7 @@ fn the_page_about_squid_shows_what_the_program_prints() {
     assert!(text(&list.stdout).ends_with(".partner.example\nreports.s3-ap-northeast-1.amazonaws.com\n"));
 }
 
-const CONFIG: &str =
-    "listeners:\n  - { bind: \"127.0.0.1:9443\", protocol: tls, destination: redirect }\n  \
+const CONFIG: &str = "listeners:\n  - { bind: \"127.0.0.1:9443\", protocol: tls, destination: redirect }\n  \
      - { bind: \"127.0.0.1:9444\", protocol: tls, destination: tproxy }\npolicy: policy.yaml\n";
 const POLICY: &str = "version: 1\nrules:\n  - { name: a, clients: [10.20.0.0/16], hosts: [.a.example] }\n";
 
@@ -103,7 +102,8 @@ fn imports_run_and_what_cannot_be_done_says_so() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("hosts"), "192.0.2.1 www.example.com\n").unwrap();
     fs::write(directory.path().join("policy.yaml"), POLICY.replace("clients: [10.20.0.0/16], ", "")).unwrap();
-    fs::write(directory.path().join("sekisho.yaml"), CONFIG.replace("redirect", "none").replace("tproxy", "none")).unwrap();
+    fs::write(directory.path().join("sekisho.yaml"), CONFIG.replace("redirect", "none").replace("tproxy", "none"))
+        .unwrap();
     let hosts = sekisho(directory.path(), "sekisho import hosts hosts --format json");
     let json: serde_json::Value = serde_json::from_slice(&hosts.stdout).unwrap();
     assert!(json["text"].as_str().unwrap().contains("- www.example.com"));

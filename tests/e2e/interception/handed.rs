@@ -19,8 +19,9 @@ use super::{HOST, PATIENCE, holds, options, text};
 use crate::peer::{self, Server};
 
 const TO: &str = "198.18.1.7:443";
-const TPROXY: &str = "{ name: front, bind: \"[::]:8443\", destination: tproxy, socket: handed_over }";
-const REDIRECT: &str = "{ name: front, bind: \"[::]:8443\", destination: redirect, socket: handed_over }";
+const TPROXY: &str = "{ name: front, bind: \"[::]:8443\", ipv6_only: false, destination: tproxy, socket: handed_over }";
+const REDIRECT: &str =
+    "{ name: front, bind: \"[::]:8443\", ipv6_only: false, destination: redirect, socket: handed_over }";
 
 /// A gate that must not start, and why.
 struct Fault {
@@ -51,6 +52,17 @@ const FAULTS: &[Fault] = &[
     Fault {
         sockets: &["front=0.0.0.0:8443,transparent"],
         says: &["listens on 0.0.0.0:8443", "`bind: \"[::]:8443\"`"],
+        ..FINE
+    },
+    Fault {
+        sockets: &["front=[::]:8443,only,transparent"],
+        says: &["takes IPv6 only", "`ipv6_only: false`; make it `ipv6_only: true`, or write BindIPv6Only=both"],
+        ..FINE
+    },
+    Fault {
+        listener: "{ name: front, bind: \"[::]:8443\", destination: none }",
+        sockets: &["front=[::]:8443"],
+        says: &["takes IPv4 as well", "`ipv6_only: true`; make it `ipv6_only: false`, or write BindIPv6Only=ipv6-only"],
         ..FINE
     },
     Fault { sockets: &["front=[::]:8444,transparent"], says: &["listens on [::]:8444"], ..FINE },
