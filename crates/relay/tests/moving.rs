@@ -98,6 +98,42 @@ fn the_guides_exports_run_and_take_the_gates_port_from_the_configuration() {
 }
 
 #[test]
+fn packet_rules_go_by_the_listeners_of_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("policy.yaml"), POLICY).unwrap();
+    let listener = |port: u16, protocol: &str, destination: &str| {
+        format!("  - {{ bind: \"[::]:{port}\", protocol: {protocol}, destination: {destination} }}\n")
+    };
+    let proxy = listener(3128, "connect", "none");
+    for (listeners, more, wanted) in [
+        ([listener(1, "tls", "tproxy"), listener(2, "http", "tproxy")], "", Ok(("TPROXY", "443:1 80:2"))),
+        ([listener(2, "http", "redirect"), listener(1, "tls", "redirect")], "", Ok(("REDIRECT", "443:1 80:2"))),
+        ([listener(1, "tls", "redirect"), listener(2, "http", "tproxy")], "", Ok(("REDIRECT", "443:1"))),
+        (
+            [listener(1, "tls", "redirect"), listener(2, "http", "tproxy")],
+            " --http-port 3",
+            Ok(("REDIRECT", "443:1 80:3")),
+        ),
+        ([listener(1, "tls", "redirect"), listener(2, "tls", "tproxy")], " --by tproxy", Ok(("TPROXY", "443:2"))),
+        ([listener(1, "tls", "redirect"), listener(2, "http", "tproxy")], " --by tproxy", Err("--gate-port")),
+        ([listener(1, "tls", "none"), listener(2, "http", "redirect")], "", Err("--gate-port")),
+        ([listener(1, "tls", "redirect"), listener(80, "http", "redirect")], "", Err("port 80 is among those")),
+    ] {
+        let config = format!("listeners:\n{proxy}{}policy: policy.yaml\n", listeners.concat());
+        fs::write(directory.path().join("sekisho.yaml"), &config).unwrap();
+        let output = sekisho(directory.path(), &format!("sekisho export iptables --for router{more}"));
+        let (printed, said) = (text(&output.stdout), text(&output.stderr));
+        match wanted {
+            Ok((target, gates)) => {
+                assert!(printed.contains(&format!("\nGATES=\"{gates}\"\n")), "{config}{more}: {said}{printed}");
+                assert_eq!(printed.contains("TPROXY"), target == "TPROXY", "{config}{more}");
+            }
+            Err(says) => assert!(said.contains(says) && printed.is_empty(), "{config}{more}: {said}"),
+        }
+    }
+}
+
+#[test]
 fn imports_run_and_what_cannot_be_done_says_so() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("hosts"), "192.0.2.1 www.example.com\n").unwrap();
