@@ -113,15 +113,18 @@ fn a_gate_that_restarts_on_a_socket_that_is_kept_refuses_nobody() -> Result<()> 
     let _redirect = Redirect::tproxy(&lab)?;
     let options = Options { activator: restarting(FINE.sockets, 3), ..options("gate", &[FINE.listener]) };
     let mut gate = Gate::start(&lab, &options)?;
-    // A faulty policy never takes the place of a good one here either.
+    let reloads = |result| {
+        let seen = || gate.metrics().map(|all| all.sum("sekisho_policy_reloads_total", &[("result", result)]));
+        wait(|| seen().is_ok_and(|count| count >= 1.0)).with_context(|| format!("no reload was {result}"))
+    };
     gate.replace_policy("version: 1\nrules: []\nno: key\n")?;
+    reloads("failed")?;
+    gate.replace_policy(&format!("{}  - {{ name: more, hosts: [more.example] }}\n", options.policy))?;
+    reloads("loaded")?;
     let mut pids = BTreeSet::new();
     for round in 0..3 {
         let ready = || gate.get("/readyz").is_ok_and(|(status, _)| status == 200);
         wait(ready).with_context(|| format!("gate {round} is not ready"))?;
-        if round == 0 {
-            gate.replace_policy(&options.policy)?;
-        }
         let pid = child(gate.process().pid())?;
         ensure!(pids.insert(pid), "the same process serves");
         // Open before it is told to end, and through by then; new ones all the while, which wait for the next.
