@@ -67,6 +67,7 @@ impl<'lab> Cast<'lab> {
         netns::run(lab.servers.cmd("nft").arg("-f").arg(&file))?;
         let mut cast = Self { lab, files, servers };
         cast.wait_until_all_listen(rows)?;
+        cast.wait_for_addresses()?;
         Ok(cast)
     }
 
@@ -83,6 +84,16 @@ impl<'lab> Cast<'lab> {
             ensure!(Instant::now() < deadline, "the server of {name} does not listen");
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// A browser gives up what it loads when its host's addresses change: the kernel is still trying whether one is free.
+    fn wait_for_addresses(&self) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        while !self.lab.client.run("ip", ["-6", "addr", "show", "tentative"])?.is_empty() {
+            ensure!(Instant::now() < deadline, "an address of the client's stays tentative");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     /// What the server said of the connections without the gate it says again of those through it; returns that.
