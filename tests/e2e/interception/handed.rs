@@ -15,7 +15,7 @@ use lab::net::Redirect;
 use lab::netns::run;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{HOST, PATIENCE, holds, options, text};
+use super::{HOST, PATIENCE, has_no_capability, holds, options, text};
 use crate::peer::{self, Server};
 
 const TO: &str = "198.18.1.7:443";
@@ -102,8 +102,16 @@ fn what_is_wrong_with_a_socket_is_said_and_the_gate_does_not_start() -> Result<(
         ensure!(status.code() == Some(1), "{status}: {said}");
         ensure!(fault.says.iter().all(|words| said.contains(words)), "{:?}: {said}", fault.says);
     }
-    // And with nothing wrong it does.
-    Gate::start(&lab, &Options { activator: handing_over(FINE.sockets), ..options("fine", &[FINE.listener]) }).map(drop)
+    // And with nothing wrong it does; either capability is enough.
+    let fine = Options { activator: handing_over(FINE.sockets), ..options("fine", &[FINE.listener]) };
+    drop(Gate::start(&lab, &fine)?);
+    for capability in ["+net_admin", "+net_raw"] {
+        let options =
+            Options { capability: capability.to_owned(), ..options(&format!("by{capability}"), &[BY_HAND.listener]) };
+        let mut gate = Gate::start(&lab, &options)?;
+        has_no_capability(gate.process().pid())?;
+    }
+    Ok(())
 }
 
 #[test]
