@@ -254,6 +254,8 @@ fn every_detail_of_a_hello_that_the_documentation_lists_has_a_row() {
     assert!(listed.len() >= 38, "the details were not read: {listed:?}");
     // A host name without bytes is malformed before it is invalid.
     listed.remove("server name is empty");
+    // A socket takes so short an answer whether its client reads or not, unless it is full of answers that nobody read.
+    listed.remove("did not read that its tunnel stood");
     // The section's reasons. Rows of other ways in have others besides.
     let reasons: BTreeSet<_> = section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     let rows = [HELLOS, MALFORMED, NAMES, OTHER_WAYS, REQUESTS, HEADERS, PROBES].concat();

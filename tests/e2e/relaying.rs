@@ -215,6 +215,11 @@ fn what_is_still_open_after_a_minute_has_a_line_and_later_its_end_under_the_same
         let sockets = lab.gate.run("ss", ["-tno", "state", "established"])?;
         let of = |port: &str| sockets.lines().filter(|line| line.contains(port)).all(|line| line.contains("keepalive"));
         ensure!(sockets.lines().count() == 3 && of(":443") && of(":8443"), "{sockets}");
+        // Well before the 350 s after which a network balancer forgets a flow.
+        ensure!(
+            sockets.lines().skip(1).all(|line| seconds_of_timer(line).is_some_and(|left| left <= 120)),
+            "{sockets}"
+        );
         let mut short = peer::open(TO.parse()?, HOST, Task::Echo).await?;
         peer::ping(&mut short, b"short").await?;
         tokio::time::sleep(Duration::from_secs(8)).await;
@@ -228,4 +233,13 @@ fn what_is_still_open_after_a_minute_has_a_line_and_later_its_end_under_the_same
     ensure!(open[0]["verdict"] == "allowed" && open[0]["rule"] == "relay" && open[0]["bytes_down"] == 5, "{}", open[0]);
     ensure!(open[0].get("closed_by").is_none() && long[0]["bytes_down"] == 9, "{}", long[0]);
     Ok(())
+}
+
+/// How long until the timer that `ss` shows, as in `timer:(keepalive,1min49sec,0)`, where that is ten seconds or more.
+fn seconds_of_timer(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once("timer:(keepalive,")?;
+    let (text, _) = rest.split_once(',')?;
+    let (minutes, seconds) = text.split_once("min").unwrap_or(("0", text));
+    let seconds = seconds.strip_suffix("sec").unwrap_or("0");
+    Some(minutes.parse::<u64>().ok()? * 60 + seconds.parse::<u64>().ok()?)
 }

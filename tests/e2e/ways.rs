@@ -19,6 +19,7 @@ mod connect;
 mod http;
 mod matrix;
 mod second_hello;
+mod second_reader;
 mod senders;
 mod tunnels;
 
