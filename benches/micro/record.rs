@@ -34,7 +34,7 @@ fn served() -> Option<Outcome> {
     outcome.connect = Some(Duration::from_micros(2_113).into());
     outcome.closed_by = Some(ClosedBy::Client);
     let alpn = vec!["h2".into(), "http/1.1".into()];
-    outcome.offered = Some(Arc::new(Offered { alpn, versions: vec![0x304, 0x303], ech: false }));
+    outcome.offered = Some(Arc::new(Offered { alpn, versions: vec![0x304, 0x303], ech: false, ja4: None }));
     outcome.host.is_some().then_some(outcome)
 }
 

@@ -37,6 +37,8 @@ pub struct Options {
     pub listeners: Vec<String>,
     /// More top-level lines of `sekisho.yaml`, e.g. `timeouts: { hello: 2s }`; not listeners, policy, dns, `access_log`, admin.
     pub settings: String,
+    /// The `access_log:` mapping; the file is to be `access.jsonl`.
+    pub access_log: String,
     /// The `dns:` mapping.
     pub dns: String,
     /// The port of the admin endpoint, on 127.0.0.1.
@@ -69,6 +71,7 @@ impl Options {
             policy: text.to_owned(),
             listeners: vec![listener("0.0.0.0"), listener("[::]")],
             settings: String::new(),
+            access_log: "{ path: access.jsonl, format: json }".to_owned(),
             dns: r#"{ servers: ["198.18.0.54:53"] }"#.to_owned(),
             admin_port: 9180,
             descriptors: 65_536,
@@ -276,10 +279,11 @@ fn unchunk(mut body: &str) -> Result<String> {
 fn config(options: &Options) -> String {
     let listeners: Vec<_> = options.listeners.iter().map(|listener| format!("  - {listener}")).collect();
     format!(
-        "listeners:\n{}\npolicy: policy.yaml\ndns: {}\naccess_log: {{ path: access.jsonl, format: json }}\n\
+        "listeners:\n{}\npolicy: policy.yaml\ndns: {}\naccess_log: {}\n\
          admin: {{ bind: \"127.0.0.1:{}\" }}\n{}\n",
         listeners.join("\n"),
         options.dns,
+        options.access_log,
         options.admin_port,
         options.settings
     )

@@ -196,6 +196,8 @@ pub struct AccessLog {
     pub format: AccessFormat,
     /// Records that may wait for the writer before any is lost.
     pub queue: usize,
+    /// Whether the clients' TLS fingerprints are recorded.
+    pub ja4: bool,
 }
 
 /// A line's form.

@@ -45,6 +45,8 @@ pub(crate) struct Worker {
     pub(crate) offers: Offers,
     pub(crate) turns: Turns,
     pub(crate) hello_limits: sekisho_peek::tls::Limits,
+    /// Whether the clients' TLS fingerprints are recorded.
+    pub(crate) fingerprints: bool,
     shard: Arc<Shard>,
     open: RefCell<Slab<Rc<OpenConnection>>>,
     review: Review,
@@ -75,6 +77,7 @@ impl Worker {
         Self {
             index,
             hello_limits: sekisho_peek::tls::Limits { handshake: hello_handshake, raw: hello_raw },
+            fingerprints: shared.settings.access_log.as_ref().is_some_and(|log| log.ja4),
             tools: Tools::new(PIPES, Arc::clone(&shared.features)),
             turns: Turns::new(Arc::clone(&shared.sources)),
             shared,

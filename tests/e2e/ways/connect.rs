@@ -30,6 +30,8 @@ fn real_clients_reach_a_listed_bucket_by_https_proxy_and_are_told_of_another() -
     for line in &lines {
         let seen = (text(line, "protocol"), text(line, "method"), text(line, "verdict"), text(line, "rule"));
         ensure!(seen == ("connect", "CONNECT", "allowed", "listed"), "{line}");
+        // What they offer in the tunnel is there as it is without one.
+        ensure!(line["tls_versions"][0] == "0x0304", "{line}");
     }
 
     let refused = s3.aws(&lab.client, ["s3", "ls", "s3://secret/"]).env("HTTPS_PROXY", PROXY).output()?;
@@ -139,6 +141,31 @@ fn a_hello_in_a_tunnel_is_held_to_what_its_rule_says_of_ech() -> Result<()> {
             ensure!(lines.iter().all(|line| line["bytes_up"] == 0) && server.received().len() == before, "{lines:?}");
         } else {
             ensure!(said.len() == 5 && server.received().len() == before + 1, "{word}: {}", said.escape_ascii());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_client_offers_is_recorded_by_every_way_and_its_fingerprint_where_that_is_wanted() -> Result<()> {
+    let lab = Lab::new("offers")?;
+    let _server = crate::peer::Server::start(&lab)?;
+    let _redirect = lab::net::Redirect::nftables(&lab)?;
+    let bytes = [&crate::peer::hello(HOST)[..], &crate::peer::Task::Answer(5).bytes()].concat();
+    // SHA-256 of `1301`, its one cipher suite, and of `002b`, its one extension besides the name.
+    let fingerprint = "t12d010200_0f2cb44170f4_b9a491fefe05";
+    for (wanted, expected) in [(true, fingerprint), (false, "")] {
+        let mut options = options("{ bind: \"0.0.0.0:8443\", protocol: tls, destination: redirect }");
+        options.name = format!("wanted-{wanted}");
+        options.listeners.push(LISTENER.to_owned());
+        options.access_log = format!("{{ path: access.jsonl, ja4: {wanted} }}");
+        let gate = Gate::start(&lab, &options)?;
+        ensure!(say(&lab.client, "198.18.1.7:443", &bytes, true)?.len() == 5, "not served by REDIRECT");
+        ensure!(say_inside(&lab, &bytes)?.len() == 5, "not served in a tunnel");
+        let lines = closed(&gate, 2)?;
+        ensure!(lines.len() == 2, "{lines:?}");
+        for line in &lines {
+            ensure!((text(line, "ja4"), &line["tls_versions"][0]) == (expected, &"0x0303".into()), "{line}");
         }
     }
     Ok(())

@@ -52,3 +52,15 @@ fn what_is_missing_has_its_sign() {
     assert_eq!(ja4(b"GET / HTTP/1.1\r\n", &Limits::default()), None);
     assert_eq!(ja4(&example().record()[..100], &Limits::default()), None);
 }
+
+#[test]
+fn real_bytes_of_chrome_have_the_fingerprints_that_are_published_for_it() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/corpus/hello");
+    for (file, expected) in [
+        ("imitation-chrome110", "t13d1516h2_8daaf6152771_e5627efa2ab1"),
+        ("imitation-chrome124", "t13d1516h2_8daaf6152771_02713d6af862"),
+    ] {
+        let bytes = std::fs::read(format!("{corpus}/{file}.bin")).unwrap();
+        assert_eq!(ja4(&bytes, &Limits::default()).as_deref(), Some(expected), "{file}");
+    }
+}

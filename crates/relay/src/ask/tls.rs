@@ -1,14 +1,16 @@
 //! A TLS client names its host in its hello.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use sekisho_name::Name;
 use sekisho_peek::tls::retry::Watch;
-use sekisho_peek::tls::{ClientHello, Inspector, Progress, Refusal};
+use sekisho_peek::tls::{ClientHello, Inspector, Progress, Refusal, ja4};
 use tokio::net::TcpStream;
 
 use super::Course;
 use crate::live::Live;
+use crate::outcome::Offered;
 use crate::reader::{Awaited, Reader};
 use crate::reason::{Alert, Answer, Reason};
 use crate::stop::Stop;
@@ -29,7 +31,7 @@ pub(super) async fn hear(
     let mut outcome = live.outcome.borrow_mut();
     outcome.hello = Some(begun.elapsed().into());
     outcome.host = Some(hello.name.clone());
-    outcome.offered = Some(worker.offers.share(&hello));
+    outcome.offered = Some(offered(worker, &hello, reader));
     Ok(hello)
 }
 
@@ -42,7 +44,7 @@ pub(super) async fn hear_inside(
     reader: &mut Reader,
 ) -> Result<ClientHello, Stop> {
     let hello = read(worker, stream, reader).await?;
-    live.outcome.borrow_mut().offered = Some(worker.offers.share(&hello));
+    live.outcome.borrow_mut().offered = Some(offered(worker, &hello, reader));
     if hello.name == *host {
         Ok(hello)
     } else {
@@ -64,6 +66,12 @@ async fn read(worker: &Worker, stream: &TcpStream, reader: &mut Reader) -> Resul
         Err(refusal) => Err(refused(refusal)),
     };
     reader.until(stream, &worker.tools, &awaited, look).await
+}
+
+/// What the hello offers, which the reader still has. Its fingerprint is made only where the log has a place for it.
+fn offered(worker: &Worker, hello: &ClientHello, reader: &Reader) -> Arc<Offered> {
+    let fingerprint = worker.fingerprints.then(|| ja4(reader.bytes(), &worker.hello_limits)).flatten();
+    worker.offers.share(hello, fingerprint.as_deref())
 }
 
 /// The hello goes on, and what stands behind it as far as it may.

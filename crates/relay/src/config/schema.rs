@@ -74,6 +74,7 @@ fn value(key: &str) -> Value {
         key if key.starts_with("limits.") || key == "access_log.queue" => json!({ "type": "integer", "minimum": 1 }),
         key if key.starts_with("timeouts.") => duration(),
         "admin.allow" | "health.allow" => networks(),
+        "access_log.ja4" => json!({ "type": "boolean" }),
         "access_log.format" => words(&["json", "squid"]),
         "log.level" => words(&["error", "warn", "info", "debug", "trace"]),
         "log.format" => words(&["text", "json"]),

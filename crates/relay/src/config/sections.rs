@@ -18,7 +18,7 @@ pub(super) const UPSTREAM: &[&str] = &["source_addresses", "nat64"];
 pub(super) const LIMITS: &[&str] =
     &["connections", "connections_per_client", "undecided", "hello_handshake", "hello_raw"];
 pub(super) const TIMEOUTS: &[&str] = &["hello", "connect", "idle", "half_closed"];
-pub(super) const ACCESS_LOG: &[&str] = &["path", "format", "queue"];
+pub(super) const ACCESS_LOG: &[&str] = &["path", "format", "queue", "ja4"];
 pub(super) const ADMIN: &[&str] = &["bind", "allow"];
 pub(super) const HEALTH: &[&str] = &["bind", "allow"];
 pub(super) const HEALTH_KEY: &str = "health";
@@ -152,7 +152,14 @@ impl Builder<'_, '_> {
         let formats = [("json", AccessFormat::Json), ("squid", AccessFormat::Squid)];
         let format = section.and_then(|section| section.get("format"));
         let format = format.and_then(|node| self.reader.one_of(node, "a format", &formats)).unwrap_or_default();
+        let ja4 = section.and_then(|section| section.entry("ja4"));
+        let wanted = ja4.and_then(|entry| self.reader.boolean(&entry.value, "`true` or `false`")).unwrap_or_default();
+        if let Some(entry) = ja4.filter(|_| wanted && format == AccessFormat::Squid) {
+            let fault = Diagnostic::error("bad-combination", "Squid's form has no place for `ja4`");
+            self.reader.push(fault.help("write `format: json`, or remove `ja4`"), entry.key_span);
+        }
         Some(AccessLog {
+            ja4: wanted,
             path: path.filter(|path| *path != "-").map(|path| self.base.join(path)),
             format,
             queue: self.count_at(section, "queue", 1..=1_000_000, 16_384),

@@ -95,6 +95,7 @@ fn every_value_is_taken() {
     assert_eq!(all.refusal_alert, RefusalAlert::UnrecognizedName);
     let log = all.access_log.unwrap();
     assert_eq!((log.path, log.format, log.queue), (None, AccessFormat::Squid, 5));
+    assert!(!log.ja4 && settings(&format!("{LEAST}access_log: {{ ja4: true }}\n")).access_log.unwrap().ja4);
     assert!(all.admin.is_none() && all.log.json && all.log.level == tracing::Level::DEBUG);
     let health = all.health.unwrap();
     assert!(health.admits("10.0.0.1".parse().unwrap()) && !health.admits("10.0.0.2".parse().unwrap()));
@@ -230,6 +231,8 @@ fn sockets_that_would_take_each_others_connections() {
         ("dns: { servers: [] }\n", "dns-server-count"),
         ("dns: { ttl: { min: 10s, max: 5s } }\n", "out-of-range"),
         ("timeouts: { hello: 0s }\n", "out-of-range"),
+        ("access_log: { format: squid, ja4: true }\n", "bad-combination"),
+        ("access_log: { ja4: always }\n", "wrong-type"),
     ] {
         assert_eq!(codes(&format!("{LEAST}{text}")), [code], "{text}");
     }

@@ -17,11 +17,16 @@ pub struct Offered {
     pub versions: Vec<u16>,
     /// Whether an ECH extension is there (in browsers it always is, so it proves nothing).
     pub ech: bool,
+    /// The fingerprint of all that it offers, where those are recorded.
+    pub ja4: Option<Box<str>>,
 }
 
 impl Offered {
-    fn is(&self, hello: &ClientHello) -> bool {
-        self.ech == hello.ech && self.versions == hello.versions && self.alpn == hello.alpn
+    fn is(&self, hello: &ClientHello, ja4: Option<&str>) -> bool {
+        self.ech == hello.ech
+            && self.versions == hello.versions
+            && self.alpn == hello.alpn
+            && self.ja4.as_deref() == ja4
     }
 }
 
@@ -30,15 +35,17 @@ impl Offered {
 pub(crate) struct Offers(RefCell<Vec<Arc<Offered>>>);
 
 impl Offers {
-    /// What `hello` offers: the one that is known already where some client offered the same.
-    pub(crate) fn share(&self, hello: &ClientHello) -> Arc<Offered> {
+    /// What `hello` offers, with its fingerprint if that is wanted: the one that is known already where some client offered
+    /// the same.
+    pub(crate) fn share(&self, hello: &ClientHello, ja4: Option<&str>) -> Arc<Offered> {
         let mut known = self.0.borrow_mut();
-        if let Some(offered) = known.iter().find(|offered| offered.is(hello)) {
+        if let Some(offered) = known.iter().find(|offered| offered.is(hello, ja4)) {
             return Arc::clone(offered);
         }
         let mut alpn = hello.alpn.clone();
         alpn.shrink_to_fit();
-        let offered = Arc::new(Offered { alpn, versions: hello.versions.clone(), ech: hello.ech });
+        let offered =
+            Arc::new(Offered { alpn, versions: hello.versions.clone(), ech: hello.ech, ja4: ja4.map(Box::from) });
         if known.len() >= KINDS {
             // The oldest: one that is in use comes back with its next connection.
             known.remove(0);
@@ -67,13 +74,17 @@ mod tests {
     #[test]
     fn clients_of_one_kind_share_what_they_offer() {
         let offers = Offers::default();
-        let first = offers.share(&hello(&["h2"], false));
-        assert!(Arc::ptr_eq(&first, &offers.share(&hello(&["h2"], false))));
+        let first = offers.share(&hello(&["h2"], false), None);
+        assert!(Arc::ptr_eq(&first, &offers.share(&hello(&["h2"], false), None)));
         for other in [hello(&["h2", "http/1.1"], false), hello(&["h2"], true), hello(&[], false)] {
-            let shared = offers.share(&other);
+            let shared = offers.share(&other, None);
             assert!(!Arc::ptr_eq(&first, &shared));
-            assert!(shared.is(&other));
+            assert!(shared.is(&other, None));
         }
+        // All the same but for what only the fingerprint tells.
+        let [one, other] = ["t13d1", "t13d2"].map(|ja4| offers.share(&hello(&["h2"], false), Some(ja4)));
+        assert!(!Arc::ptr_eq(&one, &other) && !Arc::ptr_eq(&one, &first));
+        assert!(Arc::ptr_eq(&other, &offers.share(&hello(&["h2"], false), Some("t13d2"))));
     }
 
     #[test]
@@ -81,7 +92,7 @@ mod tests {
         let offers = Offers::default();
         for kind in 0..1000 {
             let alpn = kind.to_string();
-            assert_eq!(*offers.share(&hello(&[&alpn], false)).alpn, [alpn.into()]);
+            assert_eq!(*offers.share(&hello(&[&alpn], false), None).alpn, [alpn.into()]);
         }
         assert_eq!(offers.0.borrow().len(), KINDS);
     }

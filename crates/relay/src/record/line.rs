@@ -72,6 +72,8 @@ impl Lines {
             }
             line.code_points(key!("tls_versions"), offered.versions.iter().copied());
             line.flag(key!("ech"), offered.ech);
+            // Its one part from outside is two letters or digits.
+            offered.ja4.as_ref().inspect(|ja4| line.word(key!("ja4"), ja4));
         }
         if let Some(more) = &outcome.more {
             more.method.as_ref().inspect(|method| line.text(key!("method"), method));

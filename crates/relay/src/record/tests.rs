@@ -16,7 +16,7 @@ mod squid;
 
 /// Settings of which only the access log matters.
 fn settings(path: Option<&Path>, format: AccessFormat, queue: usize) -> Settings {
-    let access_log = settings::AccessLog { path: path.map(Path::to_owned), format, queue };
+    let access_log = settings::AccessLog { path: path.map(Path::to_owned), format, queue, ja4: false };
     Settings { access_log: Some(access_log), ..crate::testing::settings() }
 }
 
@@ -37,8 +37,13 @@ fn addr(text: &str) -> Addr {
 
 /// A connection of which everything is known.
 fn allowed() -> Outcome {
-    let offered =
-        Offered { alpn: vec!["h2".into(), "http/1.1".into()], versions: vec![0x304, 0x303], ech: false }.into();
+    let offered = Offered {
+        alpn: vec!["h2".into(), "http/1.1".into()],
+        versions: vec![0x304, 0x303],
+        ech: false,
+        ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
+    }
+    .into();
     Outcome {
         original_dst: Some(addr("52.219.0.12:443")),
         dst_matches: Some(DstMatches::Recent),
@@ -94,7 +99,8 @@ fn an_allowed_connection_has_every_field() {
         r#""protocol":"tls","client":"10.20.0.15:51514","original_dst":"52.219.0.12:443","dst_matches":"recent","#,
         r#""host":"reports.s3.ap-northeast-1.amazonaws.com","port":443,"verdict":"allowed","rule":"レポート","#,
         r#""upstream":"[2600:1fa0::1]:443","bytes_up":48211,"bytes_down":6120,"duration_ms":412.906,"dns_ms":0.004,"#,
-        r#""connect_ms":2.113,"closed_by":"client","alpn":["h2","http/1.1"],"tls_versions":["0x0304","0x0303"],"ech":false}"#
+        r#""connect_ms":2.113,"closed_by":"client","alpn":["h2","http/1.1"],"tls_versions":["0x0304","0x0303"],"ech":false,"#,
+        r#""ja4":"t13d1516h2_8daaf6152771_e5627efa2ab1"}"#
     );
     assert_eq!(lines, [expected]);
 }
@@ -160,7 +166,7 @@ fn the_nodes_own_events_say_what_the_node_is() {
 fn nothing_that_a_connection_brings_can_forge_a_line() {
     let forged =
         "x\"}\n{\"time\":\"2026-11-24T09:15:02.000000Z\",\"event\":\"close\",\"verdict\":\"allowed\"}\r\n\0\u{1b}[2J";
-    let offered = Offered { alpn: vec![forged.into()], versions: Vec::new(), ech: true };
+    let offered = Offered { alpn: vec![forged.into()], versions: Vec::new(), ech: true, ja4: None };
     let outcome = Outcome { rule: Some(forged.into()), offered: Some(offered.into()), ..allowed() };
     let lines = written(AccessFormat::Json, [close(&outcome)]);
     assert_eq!(lines.len(), 1);

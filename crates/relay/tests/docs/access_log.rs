@@ -31,7 +31,7 @@ fn examples() -> [Outcome; 2] {
     let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_511_702);
     let micros = Duration::from_micros;
     let addr = |ip: [u8; 4], port: u16| SocketAddr::from((ip, port)).into();
-    let offered = Offered { alpn: vec!["http/1.1".into()], versions: vec![0x0304, 0x0303], ech: false };
+    let offered = Offered { alpn: vec!["http/1.1".into()], versions: vec![0x0304, 0x0303], ech: false, ja4: None };
     let allowed = Outcome {
         conn: 0x9f3c_1a55_0000_0012,
         listener: 0,
@@ -81,7 +81,10 @@ fn examples() -> [Outcome; 2] {
 
 /// A record with everything in it.
 fn full() -> Outcome {
-    let [outcome, _] = examples();
+    let [mut outcome, _] = examples();
+    let offered = outcome.offered.as_deref().cloned();
+    outcome.offered =
+        offered.map(|offered| Offered { ja4: Some("t13d1516h2_8daaf6152771_e5627efa2ab1".into()), ..offered }.into());
     let more = More { method: Some("CONNECT".into()), status: Some(200), vpce: Some("vpce-08d2bf15fac5001c9".into()) };
     let more = Some(Box::new(more));
     Outcome { reason: Some(Reason::ForbiddenAddress), detail: Some("private address"), more, ..outcome }

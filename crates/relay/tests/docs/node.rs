@@ -31,7 +31,7 @@ pub(crate) fn settings(path: Option<PathBuf>, format: AccessFormat, queue: usize
         limits: Limits { connections: 1, connections_per_client: 1, undecided: 1, hello_handshake: 1, hello_raw: 1 },
         timeouts: Timeouts { hello: second, connect: second, idle: second, half_closed: second },
         refusal_alert: RefusalAlert::AccessDenied,
-        access_log: path.map(|path| AccessLog { path: Some(path), format, queue }),
+        access_log: path.map(|path| AccessLog { path: Some(path), format, queue, ja4: false }),
         admin: None,
         health: None,
         log: Log { level: tracing::Level::INFO, json: false },
