@@ -176,3 +176,37 @@ fn the_pairs_are_told_apart() {
     assert!(equal > 15 && other > 15, "{equal} {other}");
     assert!(HOSTS.len() * CLIENTS.len() * TIMES.len() > 400);
 }
+
+#[test]
+fn endpoints_and_what_a_rule_refuses_besides_are_told_in_words() {
+    let policy = |keys: &str| {
+        let text = format!("version: 1\nrules:\n  - {{ name: a, owner: o, hosts: [a.example]{keys} }}\n");
+        Policy::parse("policy.yaml", &text, rules::NOW).unwrap().policy
+    };
+    let (old, new) = (policy(", vpc_endpoints: [vpce-0a1b2c3d]"), policy(""));
+    let diff = old.diff(&new);
+    let text = diff.to_string();
+    assert!(diff.opens() && text.contains("tls 443, from anybody, not through vpce-0a1b2c3d"), "{text}");
+    let text = new.diff(&old).to_string();
+    assert!(text.starts_with("opens 0, shuts 1") && text.contains("not through vpce-0a1b2c3d"), "{text}");
+    let other = policy(", vpc_endpoints: [vpce-0a1b2c3e]");
+    let text = old.diff(&other).to_string();
+    assert!(
+        text.contains("from anybody, through vpce-0a1b2c3e\n    see: sekisho explain a.example --vpce vpce-0a1b2c3e"),
+        "{text}"
+    );
+    let json = old.diff(&other).json();
+    assert_eq!(json["changes"][0]["when"][0]["vpc_endpoints"][0], "vpce-0a1b2c3e", "{json}");
+    // What is no longer refused opens something; what is only recorded does not.
+    for (before, after, opens, word) in [
+        (", ech: deny", "", true, "allowed, ech deny -> allowed"),
+        (", ech: deny", ", ech: log", true, "allowed, ech deny -> allowed, ech log"),
+        (", ech: log", "", false, "allowed, ech log -> allowed"),
+        (", on_mismatch: refuse", "", true, "allowed, on_mismatch refuse -> allowed"),
+        ("", ", on_mismatch: refuse, ech: deny", false, "allowed -> allowed, ech deny, on_mismatch refuse"),
+    ] {
+        let diff = policy(before).diff(&policy(after));
+        assert_eq!(diff.opens(), opens, "{diff}");
+        assert!(diff.to_string().contains(word), "{diff}");
+    }
+}

@@ -159,3 +159,30 @@ fn what_nothing_comes_near_to_is_told_the_entry_that_would_open_it() {
     }
     assert!(explain("secret.example", [10, 20, 0, 1], 443, Protocol::Tls).hints.is_empty());
 }
+
+#[test]
+fn an_endpoint_and_ech_are_asked_about_and_told_of() {
+    let text =
+        "version: 1\nrules:\n  - { name: ours, vpc_endpoints: [vpce-0a1b2c3d], ech: deny, hosts: [a.example] }\n";
+    let policy = Policy::parse("policy.yaml", text, NOW).unwrap().policy;
+    let name = Name::parse("a.example").unwrap();
+    let client = Ipv4Addr::LOCALHOST.into();
+    let told = |vpce, ech| {
+        let request = Request { name: &name, client, port: 443, protocol: Protocol::Tls, now: NOW, vpce, ech };
+        policy.explain(&request).to_string()
+    };
+    let ours = Some("vpce-0a1b2c3d");
+    let allowed = told(ours, false);
+    assert!(allowed.starts_with("allowed by rule `ours`"), "{allowed}");
+    assert!(allowed.contains("tls to a.example:443 from 127.0.0.1 through vpce-0a1b2c3d at"), "{allowed}");
+    for (vpce, by) in [
+        (None, "the VPC endpoint: it is for what comes through one of its `vpc_endpoints:`"),
+        (Some("vpce-0a1b2c3e"), "the VPC endpoint: vpce-0a1b2c3e is none of its `vpc_endpoints:`"),
+    ] {
+        let refused = told(vpce, false);
+        assert!(refused.starts_with("refused (no_rule)") && refused.contains(by), "{refused}");
+    }
+    let refused = told(ours, true);
+    assert!(refused.starts_with("refused (ech_denied) by rule `ours`"), "{refused}");
+    assert!(refused.contains("tls with ECH to") && refused.contains("hint: the rule says `ech: deny`"), "{refused}");
+}
