@@ -216,3 +216,26 @@ fn a_rule_that_is_no_longer_in_audit_mode_revokes_if_it_denies_and_not_if_it_all
     }
     Ok(())
 }
+
+#[test]
+fn a_client_that_had_dialled_elsewhere_is_revoked_by_a_rule_that_comes_to_refuse_that() -> Result<()> {
+    let lab = Lab::new("revoked-mismatch")?;
+    lab.gate_dns.set_name(HOST, Behaviour::Addresses(vec!["198.18.1.70".parse()?]));
+    let _server = Server::start(&lab)?;
+    let rule = |key: &str| {
+        format!("version: 1\non_revoke: close\nrules:\n  - {{ name: one, {key}{UPSTREAM}, hosts: [{HOST}] }}\n")
+    };
+    let gate = Gate::start(&lab, &Options::policy(&rule("")))?;
+    let _redirect = Redirect::nftables(&lab)?;
+    peer::clients(&lab.client, LIMIT, || async {
+        let mut elsewhere = peer::open(TO.parse()?, HOST, Task::Echo).await?;
+        let mut there = peer::open("198.18.1.70:443".parse()?, HOST, Task::Echo).await?;
+        peer::ping(&mut elsewhere, b"first").await?;
+        peer::ping(&mut there, b"first").await?;
+        enforce(&gate, &rule("on_mismatch: refuse, ")).await?;
+        is_reset(&mut elsewhere, Duration::from_secs(30)).await?;
+        peer::ping(&mut there, b"second").await
+    })??;
+    ensure!(the_one_revoked(&gate)? == [json!("refused"), json!("destination_mismatch"), json!("one")]);
+    Ok(())
+}
