@@ -18,7 +18,7 @@ func main() {
 		answer, err = http.DefaultClient.Do(request)
 		if err == nil {
 			body, _ := io.ReadAll(answer.Body)
-			fmt.Println(answer.StatusCode, string(body))
+			fmt.Println(answer.StatusCode, answer.Header.Get("X-Amz-Bucket-Region"), string(body))
 			if answer.StatusCode >= 400 {
 				os.Exit(1)
 			}

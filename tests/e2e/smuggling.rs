@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::Lab;
+use lab::gate::{Gate, Options, UPSTREAM};
+use lab::net::Counter;
 use lab::process::Process;
 use sekisho_peek::http::{Asks, Inspector, Progress, Request, Role};
 
@@ -73,6 +75,75 @@ fn where_servers_read_a_request_differently_the_gate_reads_none() -> Result<()> 
     ensure!(read >= 20 && differ >= 20, "the corpus shows nothing: {read} read, {differ} read differently");
     ensure!(by_server.values().all(|&count| count >= read), "a server that reads nothing: {by_server:?}");
     Ok(())
+}
+
+/// The same at a gate's own listeners, which list every host of the corpus: whatever it read, it would dial.
+#[test]
+fn no_message_that_servers_read_differently_gets_through_a_gate() -> Result<()> {
+    let lab = Lab::new("smuggled")?;
+    let _servers = servers(&lab)?;
+    let mut options = Options::policy(&format!(
+        "version: 1\nrules:\n  - {{ name: all, protocols: [http], {UPSTREAM}, hosts: [.example], ports: [80, 8080] }}\n"
+    ));
+    options.listeners = vec![
+        format!("{{ bind: \"10.20.0.1:8480\", protocol: http, destination: none, methods: {METHODS:?} }}"),
+        format!("{{ bind: \"10.20.0.1:3128\", protocol: connect, destination: none, methods: {METHODS:?} }}"),
+    ];
+    let gate = Gate::start(&lab, &options)?;
+    let dialled = Counter::towards(&lab, "0.0.0.0/0")?;
+    let mut differ = 0;
+    lab.gate.enter(|| -> Result<()> {
+        for message in messages() {
+            let mut readings = SERVERS.map(|(_, address)| ask(address, &message)).to_vec();
+            readings.retain(|reading| !reading.is_empty());
+            readings.dedup();
+            if readings.len() < 2 {
+                continue;
+            }
+            differ += 1;
+            for (to, message) in [("10.20.0.1:8480", message.clone()), ("10.20.0.1:3128", to_a_proxy(&message))] {
+                let said = said_to(to, &message)?;
+                let status = String::from_utf8_lossy(said.get(9..12).unwrap_or_default()).into_owned();
+                ensure!(["400", "403", "405"].contains(&&*status), "{to}: {status} for {}", message.escape_ascii());
+            }
+        }
+        Ok(())
+    })??;
+    ensure!(differ >= 20, "{differ} messages are read differently, which shows little");
+    ensure!(dialled.syns()? == 0, "something was dialled");
+    // And what has one reading is dialled, by both: nobody answers there.
+    for (to, target) in [("10.20.0.1:8480", "/"), ("10.20.0.1:3128", "http://a.example/")] {
+        let good = format!("GET {target} HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        let said = lab.gate.enter(|| said_to(to, good.as_bytes()))??;
+        ensure!(said.starts_with(b"HTTP/1.1 502 "), "{}", said.escape_ascii());
+    }
+    ensure!(dialled.syns()? >= 2);
+    drop(gate);
+    Ok(())
+}
+
+/// A message in origin-form as a proxy gets it.
+fn to_a_proxy(message: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(message);
+    match text.split_once(" /") {
+        // Not a slash of a target in another form.
+        Some((method, _)) if method.bytes().all(|b| b.is_ascii_alphabetic()) => {
+            let (before, target) = message.split_at(method.len() + 1);
+            [before, b"http://a.example", target].concat()
+        }
+        _ => message.to_vec(),
+    }
+}
+
+/// All that a listener of the gate answers.
+fn said_to(to: &str, message: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&to.parse::<SocketAddr>()?, Duration::from_secs(30))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(message)?;
+    let mut said = Vec::new();
+    // What was not read may become a reset behind the answer.
+    let _ = stream.read_to_end(&mut said);
+    Ok(said)
 }
 
 /// What a listener here is told to serve.

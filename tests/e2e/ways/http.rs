@@ -1,10 +1,15 @@
 //! Port 80.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use lab::Lab;
-use lab::gate::Gate;
+use lab::dns::Behaviour;
+use lab::gate::{Gate, Options, UPSTREAM};
 use lab::net::Counter;
 use lab::netns;
+use lab::process::Process;
+use lab::s3::AUTHORIZATION;
 
 use super::{HOST, answer, closed, options, say, text, web};
 
@@ -69,6 +74,69 @@ fn one_request_to_port_80_is_served_as_the_rules_say() -> Result<()> {
     }
     ensure!(upstream.syns()? == 2, "nothing is dialled for what is refused");
     Ok(())
+}
+
+/// The SSM agent asks a bucket by HEAD which region it is in, unsigned, by Go's client; a website answers plain GETs.
+#[test]
+fn the_agents_head_and_a_websites_get_pass_under_rules_for_http_alone() -> Result<()> {
+    let lab = Lab::new("agent")?;
+    let [s3, site] = ["198.18.1.1", "198.18.1.2"];
+    let mut moto = lab.servers.cmd(lab::tools().join("moto_server"));
+    let mut moto = Process::start("s3", lab.directory(), moto.args(["-H", s3, "-p", "80"]))?;
+    let script = lab.directory().join("site.py");
+    std::fs::write(&script, crate::smuggling::PYTHON_SERVER)?;
+    let mut python = lab.servers.cmd("python3");
+    let _site = Process::start("site", lab.directory(), python.arg(&script).arg(format!("{site}:80")))?;
+    let region = "ap-northeast-1.amazonaws.com";
+    let constraint = "<CreateBucketConfiguration><LocationConstraint>ap-northeast-1</LocationConstraint></CreateBucketConfiguration>";
+    moto.wait_ready(Duration::from_secs(90), || {
+        let mut curl = lab.servers.cmd("curl");
+        curl.args(["-sS", "--fail", "-X", "PUT", "-H", AUTHORIZATION, "-H", "Content-Type: application/xml", "-d", constraint]);
+        curl.args(["--connect-to", &format!("::{s3}:80"), &format!("http://agent.s3.{region}/")]);
+        netns::run(&mut curl).is_ok()
+    })?;
+    for dns in [&lab.client_dns, &lab.gate_dns] {
+        dns.set_name("docs.s3-website-ap-northeast-1.amazonaws.com", addresses(site)?);
+        dns.set_name(&format!("agent.s3.{region}"), addresses(s3)?);
+        dns.set_name(&format!("secret.s3.{region}"), addresses(s3)?);
+    }
+    let policy = format!(
+        "version: 1\nrules:\n  - {{ name: tls, {UPSTREAM}, buckets: [{{ name: secret, region: ap-northeast-1 }}] }}\n  \
+         - {{ name: agent, protocols: [http], {UPSTREAM}, buckets: [{{ name: agent, region: ap-northeast-1 }}] }}\n  \
+         - {{ name: site, protocols: [http], {UPSTREAM}, buckets: [{{ name: docs, region: ap-northeast-1, endpoints: [website] }}] }}\n"
+    );
+    let mut options = Options::policy(&policy);
+    options.listeners = vec!["{ bind: \"0.0.0.0:8480\", protocol: http, destination: redirect }".to_owned()];
+    let gate = Gate::start(&lab, &options)?;
+    let rules = lab.directory().join("ways.nft");
+    std::fs::write(&rules, RULES)?;
+    netns::run(lab.gate.cmd("nft").arg("-f").arg(&rules))?;
+
+    let go = super::clients::go_client(lab.directory())?;
+    let ask = |method: &str, url: &str| -> Result<String> {
+        let output = lab.client.cmd(&go).args([method, url]).output()?;
+        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let head = ask("HEAD", &format!("http://agent.s3.{region}/"))?;
+    ensure!(head.contains(" ap-northeast-1 "), "the agent learns no region: {head}");
+    let get = ask("GET", "http://docs.s3-website-ap-northeast-1.amazonaws.com/index.html")?;
+    ensure!(get.starts_with("200 "), "{get}");
+    // A rule for TLS lets no plain request through, whatever its host.
+    let refused = netns::run(lab.client.cmd("curl").args(["-sS", "-m20", &format!("http://secret.s3.{region}/")]))?;
+    let words = format!("This request to secret.s3.{region} is not let through by the gate: no_rule.");
+    ensure!(refused.trim() == words, "{refused}");
+
+    let lines = closed(&gate, 3)?;
+    let seen: Vec<_> = lines.iter().map(|line| (text(line, "method"), text(line, "verdict"), text(line, "rule"))).collect();
+    ensure!(seen == [("HEAD", "allowed", "agent"), ("GET", "allowed", "site"), ("GET", "refused", "")], "{lines:?}");
+    let statuses: Vec<_> = lines.iter().map(|line| line.get("status").and_then(serde_json::Value::as_u64)).collect();
+    let told = head.split(' ').next().and_then(|status| status.parse().ok());
+    ensure!(statuses == [told, Some(200), None], "{lines:?}");
+    Ok(())
+}
+
+fn addresses(address: &str) -> Result<Behaviour> {
+    Ok(Behaviour::Addresses(vec![address.parse()?]))
 }
 
 #[test]
