@@ -16,6 +16,7 @@ mod announced;
 mod balancers;
 mod clients;
 mod connect;
+mod early_ends;
 mod http;
 mod matrix;
 mod second_hello;

@@ -91,7 +91,18 @@ fn the_agents_head_and_a_websites_get_pass_under_rules_for_http_alone() -> Resul
     let constraint = "<CreateBucketConfiguration><LocationConstraint>ap-northeast-1</LocationConstraint></CreateBucketConfiguration>";
     moto.wait_ready(Duration::from_secs(90), || {
         let mut curl = lab.servers.cmd("curl");
-        curl.args(["-sS", "--fail", "-X", "PUT", "-H", AUTHORIZATION, "-H", "Content-Type: application/xml", "-d", constraint]);
+        curl.args([
+            "-sS",
+            "--fail",
+            "-X",
+            "PUT",
+            "-H",
+            AUTHORIZATION,
+            "-H",
+            "Content-Type: application/xml",
+            "-d",
+            constraint,
+        ]);
         curl.args(["--connect-to", &format!("::{s3}:80"), &format!("http://agent.s3.{region}/")]);
         netns::run(&mut curl).is_ok()
     })?;
@@ -127,7 +138,8 @@ fn the_agents_head_and_a_websites_get_pass_under_rules_for_http_alone() -> Resul
     ensure!(refused.trim() == words, "{refused}");
 
     let lines = closed(&gate, 3)?;
-    let seen: Vec<_> = lines.iter().map(|line| (text(line, "method"), text(line, "verdict"), text(line, "rule"))).collect();
+    let seen: Vec<_> =
+        lines.iter().map(|line| (text(line, "method"), text(line, "verdict"), text(line, "rule"))).collect();
     ensure!(seen == [("HEAD", "allowed", "agent"), ("GET", "allowed", "site"), ("GET", "refused", "")], "{lines:?}");
     let statuses: Vec<_> = lines.iter().map(|line| line.get("status").and_then(serde_json::Value::as_u64)).collect();
     let told = head.split(' ').next().and_then(|status| status.parse().ok());
