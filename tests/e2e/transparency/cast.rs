@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Error, Result, bail, ensure};
 use lab::certs::Authority;
 use lab::dns::Behaviour;
 use lab::netns::{self, Netns};
@@ -164,10 +165,10 @@ impl Files {
         if uses(Program::Go) {
             let mut go = Command::new("go");
             go.args(["build", "-o"]).arg(&files.go).arg(source("pair.go"));
-            netns::run(go.env("GOCACHE", built.join("go-cache")).env("GO111MODULE", "off"))?;
+            once(&GO, go.env("GOCACHE", built.join("go-cache")).env("GO111MODULE", "off"))?;
         }
         if uses(Program::Java) {
-            netns::run(Command::new("javac").arg("-d").arg(&built).arg(source("Pair.java")))?;
+            once(&JAVA, Command::new("javac").arg("-d").arg(&built).arg(source("Pair.java")))?;
         }
         Ok(files)
     }
@@ -211,6 +212,15 @@ impl Files {
         command.arg(source(file));
         Ok(command)
     }
+}
+
+/// Whether they are built: tests beside each other must not write what another runs.
+static GO: OnceLock<Result<(), String>> = OnceLock::new();
+static JAVA: OnceLock<Result<(), String>> = OnceLock::new();
+
+fn once(done: &OnceLock<Result<(), String>>, build: &mut Command) -> Result<()> {
+    let built = done.get_or_init(|| netns::run(build).map(drop).map_err(|error| format!("{error:#}")));
+    built.clone().map_err(Error::msg)
 }
 
 /// The certificates as NSS keeps them, in `<directory>/nss`.

@@ -113,6 +113,10 @@ fn an_end_that_arrives_as_another_is_noticed() -> Result<()> {
     assert_eq!(fault(&reset, &reset)?, "");
     assert_eq!(fault(WHOLE, &reset)?, "ended by Some(Fin), passed on as Some(Reset)");
     assert_eq!(fault(&reset, WHOLE)?, "ended by Some(Reset), passed on as Some(Fin)");
+    assert_eq!(fault(WHOLE, &without(4))?, "ended by Some(Fin), passed on as None");
+    // Unless the server has reset meanwhile.
+    let gone = [&without(4)[..], &[(false, 11, RST, b"")]].concat();
+    assert_eq!(fault(WHOLE, &gone)?, "");
     Ok(())
 }
 
