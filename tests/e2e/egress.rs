@@ -200,3 +200,48 @@ fn ipv6_goes_nowhere_where_the_gate_listens_on_ipv4_alone() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_hosts_own_users_have_no_other_way_out_once_the_rest_is_shut() -> Result<()> {
+    let lab = Lab::new("egress-host")?;
+    let _outside = outside(&lab)?;
+    let user = UID.to_string();
+    let host = ["--for", "host", "--user", &user];
+    let tproxy = [&host[..], &["--by", "tproxy"]].concat();
+    let rest = ["--for", "host-rest", "--user", &user, "--pass", "udp:123"];
+    let nft_rest = || Rules::nftables(&lab, &rest, "sekisho_host_rest");
+    for (destination, host, rest) in [
+        ("redirect", Rules::nftables(&lab, &host, "sekisho_host")?, nft_rest()?),
+        ("redirect", Rules::iptables(&lab, &host)?, Rules::iptables(&lab, &rest)?),
+        // The script sets the routes, too.
+        ("tproxy", Rules::iptables(&lab, &tproxy)?, nft_rest()?),
+        ("tproxy", Rules::iptables(&lab, &tproxy)?, Rules::iptables(&lab, &rest)?),
+    ] {
+        let mut options = Options::listing(&["reports"]);
+        options.listeners = ["127.0.0.1", "[::1]"]
+            .map(|bind| format!("{{ bind: \"{bind}:8443\", destination: {destination} }}"))
+            .into();
+        options.capability = if destination == "tproxy" { "+net_admin" } else { "" }.to_owned();
+        let _gate = Gate::start(&lab, &options)?;
+        host.load(&lab.gate)?;
+        let quick = ["--tcp", "22,443", "--udp", "53,123,443"];
+        let audit = Audit::run(&lab, &lab.gate, &quick)?;
+        audit.all("gate", |way, port, says| (way, port) == ("tcp", 443) && says.starts_with("TLS"))?;
+        audit.all("open", |_, port, _| port != 443)?;
+
+        rest.load(&lab.gate)?;
+        let audit = Audit::run(&lab, &lab.gate, &quick)?;
+        audit.all("gate", |way, port, says| (way, port) == ("tcp", 443) && says.starts_with("TLS"))?;
+        audit.all("open", |way, port, _| (way, port) == ("udp", 123))?;
+        audit
+            .all("shut", |way, port, says| port != 123 && !((way, port) == ("tcp", 443) && says.starts_with("TLS")))?;
+        // Root's programs, and the gate's own, are not held by it.
+        let root = lab.gate.enter(|| std::net::TcpStream::connect((OUTSIDE[0], 22)).is_ok())?;
+        ensure!(root, "root was held");
+        rest.undo(&lab.gate)?;
+        host.undo(&lab.gate)?;
+    }
+    let left = lab.gate.run("nft", ["list", "ruleset"])?;
+    ensure!(!left.to_lowercase().contains("sekisho"), "not all is undone:\n{left}");
+    Ok(())
+}

@@ -8,6 +8,7 @@ pub mod aws;
 mod domains;
 mod network_firewall;
 mod packets;
+mod rest;
 mod squid;
 #[cfg(test)]
 mod tests;

@@ -143,8 +143,7 @@ impl Policy {
                 }
             }
             Place::Host { user } => {
-                let right = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-                if user.is_empty() || user.len() > 64 || user.starts_with('-') || !user.chars().all(right) {
+                if !is_user(user) {
                     return Err(PacketsError::User);
                 }
                 settings.push(if nft {
@@ -214,6 +213,12 @@ fn template(packets: &Packets) -> (&'static str, &'static str) {
     }
 }
 
+/// Whether that may be a user's name, or number.
+pub(super) fn is_user(text: &str) -> bool {
+    let right = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !text.is_empty() && text.len() <= 64 && !text.starts_with('-') && text.chars().all(right)
+}
+
 /// Of ports and the gate's port for each: none stands twice.
 fn refuse_shared(pairs: &[(Vec<u16>, u16)]) -> Result<(), PacketsError> {
     let mut seen = Vec::new();
@@ -244,7 +249,7 @@ const NOBODY6: &str = "2001:db8::/32";
 
 /// The template with its header behind the first line, and with each setting's line in place of its own. With `twins`,
 /// each rule for TLS is followed by the same for plain HTTP.
-fn fill(template: &str, header: &[String], settings: &[(String, String)], twins: bool) -> String {
+pub(super) fn fill(template: &str, header: &[String], settings: &[(String, String)], twins: bool) -> String {
     let mut out = String::with_capacity(template.len() + 1000);
     for (number, line) in template.lines().enumerate() {
         let setting = settings.iter().find(|(prefix, _)| line.starts_with(prefix.as_str()));

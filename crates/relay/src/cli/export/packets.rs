@@ -4,7 +4,8 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use sekisho_policy::export::{self, Filter, Means, Place};
+use sekisho_policy::Policy;
+use sekisho_policy::export::{self, Export, Filter, Means, PacketsError, Place};
 
 use super::From;
 use super::names::{Output, network};
@@ -23,7 +24,7 @@ pub(in crate::cli) struct Packets {
     /// For a router: the clients' networks [default: those that the rules name]
     #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = network)]
     clients: Vec<IpNet>,
-    /// For a router: what may pass besides, e.g. udp:53; nobody looks into it
+    /// For a router, or the rest of a host: what may pass besides, e.g. udp:53; nobody looks into it
     #[arg(long, value_name = "PROTO:PORT,…", value_delimiter = ',', value_parser = pass)]
     pass: Vec<(&'static str, u16)>,
     /// For a host: the user that the gate runs as, by name or number
@@ -54,6 +55,8 @@ enum Where {
     Router,
     /// A host whose own programs are the clients
     Host,
+    /// Beside `host`: whatever else its ordinary users' programs send, which is refused
+    HostRest,
 }
 
 /// `udp:53`.
@@ -71,6 +74,7 @@ impl Packets {
             Err(faults) => return Ok(complain_of(&faults)),
         };
         let place = match self.place {
+            Where::HostRest => return self.write(&policy, policy.rest(filter, &self.user, &self.pass)),
             Where::Router => Place::Router { clients: self.clients.clone(), pass: self.pass.clone() },
             Where::Host => Place::Host { user: self.user.clone() },
         };
@@ -93,8 +97,12 @@ impl Packets {
             return Ok(Done::Wrong);
         };
         let http = self.http_port.or_else(|| port(false));
-        match policy.packets(&export::Packets { filter, place, means, gate, http }) {
-            Ok(export) => self.output.write(&policy, &export),
+        self.write(&policy, policy.packets(&export::Packets { filter, place, means, gate, http }))
+    }
+
+    fn write(&self, policy: &Policy, made: Result<Export, PacketsError>) -> io::Result<Done> {
+        match made {
+            Ok(export) => self.output.write(policy, &export),
             Err(error) => {
                 complain(&format!("error: {error}"));
                 Ok(Done::Wrong)
