@@ -8,6 +8,7 @@
 
 pub mod figures;
 pub mod hello;
+pub mod http;
 pub mod net;
 pub mod poll;
 pub mod slots;

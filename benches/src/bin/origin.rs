@@ -1,4 +1,5 @@
-//! The server: answers each request with as many bytes as it asks for. It knows no TLS; see `wire.rs`.
+//! The server: answers each request with as many bytes as it asks for. It knows no TLS; see `wire.rs`. What begins as a
+//! GET it answers in HTTP, once.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::{iter, mem};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use sekisho_benches::http::{self, End};
 use sekisho_benches::net;
 use sekisho_benches::poll::{self, Event, EventFlags, LISTENER, Poll};
 use sekisho_benches::slots::{Key, Slots};
@@ -57,6 +59,8 @@ struct Worker {
 struct Tools {
     pattern: Pattern,
     scratch: Vec<u8>,
+    /// The head of an answer, and the start of the pattern behind it.
+    answer: Vec<u8>,
     verify: bool,
 }
 
@@ -66,7 +70,7 @@ impl Worker {
         for (index, listener) in (0..).zip(&listeners) {
             poll.add_listener(listener, LISTENER - index)?;
         }
-        let tools = Tools { pattern: Pattern::default(), scratch: vec![0; CHUNK], verify };
+        let tools = Tools { pattern: Pattern::default(), scratch: vec![0; CHUNK], answer: Vec::new(), verify };
         Ok(Self { poll, listeners, connections: Slots::default(), again: Vec::new(), tools })
     }
 
@@ -128,8 +132,8 @@ struct Connection {
     head: [u8; OPENING],
     head_length: usize,
     had: usize,
-    /// Bytes of the hello that are still to come and say nothing.
-    hello: u64,
+    rest: Rest,
+    manner: Manner,
     request: Request,
     /// Of the request's bytes.
     received: u64,
@@ -138,6 +142,47 @@ struct Connection {
     readable: bool,
     ended: bool,
     watches_writable: bool,
+}
+
+/// How answers are given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Bytes, and then the next request.
+    Bytes,
+    /// A head, bytes, and the end.
+    Http,
+}
+
+/// What is still to come of a request's start and says nothing.
+enum Rest {
+    /// So many bytes of a hello.
+    Hello(u64),
+    /// Headers, to the empty line.
+    Headers(End),
+}
+
+impl Rest {
+    /// How many of these bytes belong to it.
+    fn skip(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Hello(left) => {
+                let skipped = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= skipped as u64;
+                skipped
+            }
+            Self::Headers(end) => match end.find(bytes) {
+                None => bytes.len(),
+                Some(skipped) => {
+                    *self = Self::Hello(0);
+                    skipped
+                }
+            },
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Hello(0))
+    }
 }
 
 enum Next {
@@ -154,7 +199,8 @@ impl Connection {
             head: [0; OPENING],
             head_length: OPENING,
             had: 0,
-            hello: 0,
+            rest: Rest::Hello(0),
+            manner: Manner::Bytes,
             request: Request { up: 0, down: 0 },
             received: 0,
             sent: 0,
@@ -173,6 +219,9 @@ impl Connection {
                     let watched = mem::replace(&mut self.watches_writable, true);
                     return Ok(if watched { Next::Wait } else { Next::WaitWritable });
                 }
+                if self.manner == Manner::Http && !self.asked() {
+                    return Ok(Next::Close);
+                }
                 // Often there is nothing behind the answer yet; the rest of this turn costs no call then.
             } else if !self.readable {
                 return Ok(Next::Wait);
@@ -185,16 +234,23 @@ impl Connection {
 
     /// Whether a whole request is there that is not answered yet.
     fn asked(&self) -> bool {
-        self.had == self.head_length && self.hello == 0 && self.received == self.request.up
+        self.had == self.head_length && self.rest.is_over() && self.received == self.request.up
     }
 
     /// Sends once; false when the socket takes no more now.
-    fn send(&mut self, tools: &Tools) -> io::Result<bool> {
-        let bytes = tools.pattern.at(self.sent, self.request.down - self.sent);
+    fn send(&mut self, tools: &mut Tools) -> io::Result<bool> {
+        let down = self.request.down;
+        let head = if self.manner == Manner::Http { http::answer(&mut tools.answer, down) } else { 0 };
+        let bytes = if let Some(offset) = self.sent.checked_sub(head) {
+            tools.pattern.at(offset, down - offset)
+        } else {
+            tools.answer.extend_from_slice(tools.pattern.at(0, down));
+            tools.answer.get(usize::try_from(self.sent).unwrap_or_default()..).unwrap_or_default()
+        };
         let wanted = bytes.len();
         let sent = if wanted == 0 { 0 } else { net::send(&self.socket, bytes)?.unwrap_or(0) };
         self.sent += sent as u64;
-        if self.sent == self.request.down {
+        if self.sent == head + down {
             (self.had, self.head_length, self.received, self.sent) = (0, HEADER, 0, 0);
             return Ok(true);
         }
@@ -204,7 +260,7 @@ impl Connection {
     /// Receives once; false at the end.
     fn receive(&mut self, tools: &mut Tools) -> io::Result<bool> {
         let to_come = self.request.up - self.received;
-        let in_bulk = self.had == self.head_length && self.hello == 0 && to_come >= CHUNK as u64;
+        let in_bulk = self.had == self.head_length && self.rest.is_over() && to_come >= CHUNK as u64;
         let scratch = tools.scratch.as_mut_slice();
         let received = if in_bulk && !tools.verify {
             net::discard(&self.socket, scratch)
@@ -239,19 +295,28 @@ impl Connection {
             if self.had < self.head_length {
                 return Ok(());
             }
-            (self.request, self.hello) = match self.head_length {
-                OPENING => Request::from_opening(&self.head).ok_or_else(unlike)?,
-                _ => (Request::from_header(*self.head.first_chunk().ok_or_else(unlike)?), 0),
+            (self.request, self.rest) = match self.head_length {
+                OPENING => self.opening().ok_or_else(unlike)?,
+                _ => (Request::from_header(*self.head.first_chunk().ok_or_else(unlike)?), Rest::Hello(0)),
             };
         }
-        let skipped = self.hello.min(bytes.len() as u64);
-        self.hello -= skipped;
-        bytes = bytes.get(usize::try_from(skipped).map_err(|_| unlike())?..).unwrap_or_default();
+        bytes = bytes.get(self.rest.skip(bytes)..).unwrap_or_default();
         let fits = bytes.len() as u64 <= self.request.up - self.received;
         if !fits || (tools.verify && !tools.pattern.matches(self.received, bytes)) {
             return Err(unlike());
         }
         self.received += bytes.len() as u64;
         Ok(())
+    }
+
+    /// The first request, and what follows it. A GET has no bytes behind its head.
+    fn opening(&mut self) -> Option<(Request, Rest)> {
+        if let Some((request, hello)) = Request::from_opening(&self.head) {
+            return Some((request, Rest::Hello(hello)));
+        }
+        self.manner = Manner::Http;
+        let mut end = End::default();
+        end.find(&self.head).is_none().then_some(())?;
+        http::request_in(&self.head).filter(|request| request.up == 0).map(|request| (request, Rest::Headers(end)))
     }
 }

@@ -8,3 +8,4 @@ mod peer;
 mod program;
 mod relay;
 mod syscalls;
+mod ways;

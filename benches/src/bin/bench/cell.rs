@@ -81,7 +81,7 @@ pub(crate) fn measure(lab: &mut Lab, peer: &Peer, work: &Work, scale: Scale, thr
         memory: None,
         calls: None,
     };
-    let started = Gate::start(lab, peer, &Setting { threads, policy: None });
+    let started = Gate::start(lab, peer, &Setting { threads, way: work.way, policy: None });
     let mut gate = match started {
         Ok(gate) => gate,
         Err(error) => return Cell { error: Some(format!("{error:#}")), ..empty },
@@ -158,21 +158,23 @@ fn traced(lab: &Lab, gate: &Gate, work: &Work, scale: Scale) -> Result<Calls> {
     let load = run(lab, work, scale, || Ok(()))?;
     thread::sleep(pauses(scale).0);
     let calls = trace.end()?;
-    ensure!(load.failed == 0, "{} of {} failed under strace: {:?}", load.failed, load.connections, load.errors);
+    let failed = load.failed + load.refused;
+    ensure!(failed == 0, "{failed} of {} failed under strace: {:?}", load.connections, load.errors);
     Ok(calls.into_iter().map(|(name, count)| (name, divided(count, load.connections))).collect())
 }
 
 /// Every name twice, so that each is resolved; for refusals, as many of these.
 fn warm_up(lab: &Lab, work: &Work, scale: Scale) -> Result<()> {
     if work.is_refusal() {
-        let mut command = load::command(lab, &lab.names(false), "--work refused --concurrency 32 --count 64")?;
+        let mut command =
+            load::command(lab, work.way, &lab.names(false), "--work refused --concurrency 32 --count 64")?;
         return load::run(&mut command, || Ok(())).map(drop).context("while warming up");
     }
-    load::warm_up(lab, &lab.names(true), if scale == Scale::Check { 64 } else { 2000 })
+    load::warm_up(lab, work.way, &lab.names(true), if scale == Scale::Check { 64 } else { 2000 })
 }
 
 fn run(lab: &Lab, work: &Work, scale: Scale, at_ready: impl FnMut() -> Result<()>) -> Result<Figures> {
-    let mut command = load::command(lab, &lab.names(!work.is_refusal()), &work.arguments(scale))?;
+    let mut command = load::command(lab, work.way, &lab.names(!work.is_refusal()), &work.arguments(scale))?;
     if scale == Scale::Check {
         command.arg("--verify");
     }

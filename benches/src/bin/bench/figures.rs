@@ -6,6 +6,7 @@ use sekisho_benches::figures::Latency;
 
 use crate::cell::Cell;
 use crate::results::Results;
+use crate::work;
 
 /// One number of a cell.
 pub(crate) type Metric = fn(&Cell) -> Option<f64>;
@@ -167,10 +168,11 @@ pub(crate) fn line(cell: &Cell) -> String {
         return format!("FAILED: {error}");
     }
     let shown = |metric: Metric, unit: &str| metric(cell).map(|value| format!("{} {unit}", number(value)));
-    let parts = match cell.work.split('-').next().unwrap_or_default() {
-        "down" | "up" => vec![shown(cpu_per_gb, "s/GB"), shown(throughput, "MB/s")],
-        "trips" => vec![shown(p50, "µs p50"), shown(p99, "µs p99"), shown(p999, "µs p99.9")],
-        "syscalls" => vec![shown(calls, "system calls")],
+    let traced = cell.calls.is_some();
+    let parts = match work::of(&cell.work).map_or("", |work| work.kind) {
+        _ if traced => vec![shown(calls, "system calls")],
+        "bulk-down" | "bulk-up" => vec![shown(cpu_per_gb, "s/GB"), shown(throughput, "MB/s")],
+        "round-trips" => vec![shown(p50, "µs p50"), shown(p99, "µs p99"), shown(p999, "µs p99.9")],
         "idle" => vec![shown(memory_each, "KiB each"), shown(memory_base, "KiB base"), shown(memory_left, "KiB left")],
         _ => vec![
             shown(cpu_per_connection, "µs CPU"),

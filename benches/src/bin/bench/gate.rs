@@ -11,6 +11,7 @@ use lab::cgroup::Cgroup;
 use lab::gate::UID;
 use lab::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
+use sekisho_benches::http::Way;
 
 use crate::lab::Lab;
 use crate::peers::Peer;
@@ -24,6 +25,8 @@ const DESCRIPTORS: u32 = 20_000;
 pub(crate) struct Setting {
     /// Threads or processes that serve.
     pub(crate) threads: usize,
+    /// How clients come.
+    pub(crate) way: Way,
     /// The text of sekisho's policy, if not the usual one.
     pub(crate) policy: Option<String>,
 }
@@ -137,7 +140,12 @@ impl Drop for Gate {
 fn write_files(lab: &Lab, peer: &Peer, directory: &Path, setting: &Setting) -> Result<()> {
     let names = fs::read_to_string(lab.names(true))?;
     for file in peer.files() {
-        let path = lab::workspace().join("benches/peers").join(file);
+        let peers = lab::workspace().join("benches/peers");
+        let path = match setting.way {
+            Way::Tls => peers.join(file),
+            Way::Connect => peers.join("connect").join(file),
+            Way::Http => peers.join("http").join(file),
+        };
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let fixed = [
             ("%threads%", setting.threads.to_string()),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::metrics::Metrics;
+use sekisho_benches::http::Way;
 use serde::{Deserialize, Serialize};
 
 use crate::figures::{Summary, divided, number};
@@ -245,14 +246,14 @@ impl<'lab> Stage<'lab> {
         let all = fs::read_to_string(lab.names(true))?;
         fs::write(&names, all.split_inclusive('\n').take(asked).collect::<String>())?;
         let threads = if axis.kind == Kind::Threads { usual } else { options.threads() };
-        let gate = Gate::start(lab, sekisho, &Setting { threads, policy })?;
+        let gate = Gate::start(lab, sekisho, &Setting { threads, way: Way::Tls, policy })?;
         Ok(Self { lab, gate, names })
     }
 
     /// The figure, and the memory before any connection.
     fn measure(&self, axis: &Axis, at: u32, small: bool) -> Result<(f64, u64)> {
         let memory = self.gate.memory()?;
-        load::warm_up(self.lab, &self.names, if small { 64 } else { 2000 })?;
+        load::warm_up(self.lab, Way::Tls, &self.names, if small { 64 } else { 2000 })?;
         let new =
             if small { "--work new --concurrency 16 --count 64" } else { "--work new --concurrency 64 --count 15000" };
         let figure = match axis.kind {
@@ -271,7 +272,7 @@ impl<'lab> Stage<'lab> {
     fn cpu(&self, words: &str) -> Result<f64> {
         thread::sleep(Duration::from_millis(100));
         let before = self.gate.usage()?;
-        let figures = load::run(&mut load::command(self.lab, &self.names, words)?, || Ok(()))?;
+        let figures = load::run(&mut load::command(self.lab, Way::Tls, &self.names, words)?, || Ok(()))?;
         ensure!(figures.failed + figures.refused == 0, "{} failed: {:?}", figures.failed, figures.errors);
         thread::sleep(Duration::from_millis(100));
         let used = self.gate.usage()?.since(before);
@@ -281,7 +282,7 @@ impl<'lab> Stage<'lab> {
     fn beside_idle(&self, count: u32, words: &str) -> Result<f64> {
         let idle = format!("--work idle --concurrency {count} --count {count}");
         let mut figure = 0.0;
-        let figures = load::run(&mut load::command(self.lab, &self.names, &idle)?, || {
+        let figures = load::run(&mut load::command(self.lab, Way::Tls, &self.names, &idle)?, || {
             figure = self.cpu(words)?;
             Ok(())
         })?;
@@ -298,7 +299,7 @@ impl<'lab> Stage<'lab> {
             (false, false) => "--work round-trips --concurrency 8 --count 8 --rounds 50000",
         };
         let before = self.reloads()?;
-        let mut command = load::command(self.lab, &self.names, words)?;
+        let mut command = load::command(self.lab, Way::Tls, &self.names, words)?;
         let figures = thread::scope(|scope| {
             let replacing = scope.spawn(|| -> Result<()> {
                 thread::sleep(Duration::from_millis(500));

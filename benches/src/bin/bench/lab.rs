@@ -15,10 +15,13 @@ use lab::process::Process;
 pub(crate) const NAMES: usize = 1000;
 /// The addresses of the origin.
 const ORIGINS: std::ops::RangeInclusive<u8> = 10..=17;
+/// Where gates listen, whatever for, and where proxies' clients dial them.
+pub(crate) const GATE: &str = "10.91.1.1";
+pub(crate) const PORT: &str = "8443";
 const TABLE: &str = "table ip bench {
     chain to_gate {
         type nat hook prerouting priority dstnat
-        iifname \"south\" tcp dport 443 redirect to :8443
+        iifname \"south\" tcp dport { 80, 443 } redirect to :8443
     }
 }";
 
@@ -76,7 +79,10 @@ impl Lab {
     }
 
     fn start_servers(&mut self, threads: usize, verify: bool) -> Result<()> {
-        let bind = ORIGINS.map(|host| format!("10.91.2.{host}:443")).collect::<Vec<_>>().join(",");
+        let bind = ORIGINS
+            .flat_map(|host| [80, 443].map(|port| format!("10.91.2.{host}:{port}")))
+            .collect::<Vec<_>>()
+            .join(",");
         let (addresses, threads) = (Self::addresses(), threads.to_string());
         let mut origin = vec!["--bind", &bind, "--threads", &threads];
         origin.extend(verify.then_some("--verify"));
@@ -119,7 +125,7 @@ impl Lab {
         self.directory.join(if listed { "names.txt" } else { "refused.txt" })
     }
 
-    /// From here on port 443 is redirected to the gate, or is not.
+    /// From here on ports 80 and 443 are redirected to the gate, or are not.
     pub(crate) fn redirect(&mut self, wanted: bool) -> Result<()> {
         if wanted && !self.redirected {
             self.gate.run("nft", [TABLE])?;

@@ -9,26 +9,34 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use sekisho_benches::figures::Figures;
+use sekisho_benches::http::Way;
 
-use crate::lab::Lab;
+use crate::lab::{self, Lab};
 use crate::options::cores;
 
 /// The longest that a work may take: a gate that hangs must not hang the bench.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// `load` towards the origin, with a thread for each core and the names of this file; the rest of its words has no spaces.
-pub(crate) fn command(lab: &Lab, names: &Path, words: &str) -> Result<Command> {
+/// `load` towards the origin, or towards the gate where it is the client's proxy, with a thread for each core and the names
+/// of this file; the rest of its words has no spaces.
+pub(crate) fn command(lab: &Lab, way: Way, names: &Path, words: &str) -> Result<Command> {
     let mut command = lab.load()?;
-    command.args(["--to", &Lab::addresses(), "--threads", &cores().to_string(), "--names"]).arg(names);
+    match way {
+        Way::Tls => command.args(["--to", &Lab::addresses()]),
+        Way::Connect => command.args(["--way", "connect", "--to", lab::GATE, "--port", lab::PORT]),
+        Way::Http => command.args(["--way", "http", "--to", &Lab::addresses()]),
+    };
+    command.args(["--threads", &cores().to_string(), "--names"]).arg(names);
     command.args(words.split_ascii_whitespace());
     Ok(command)
 }
 
 /// So many connections, so that every name is resolved and every thread has been at work.
-pub(crate) fn warm_up(lab: &Lab, names: &Path, count: u64) -> Result<()> {
-    let mut command = command(lab, names, &format!("--work new --concurrency 32 --count {count}"))?;
+pub(crate) fn warm_up(lab: &Lab, way: Way, names: &Path, count: u64) -> Result<()> {
+    let mut command = command(lab, way, names, &format!("--work new --concurrency 32 --count {count}"))?;
     let figures = run(&mut command, || Ok(())).context("while warming up")?;
-    ensure!(figures.failed == 0, "{} of {count} failed while warming up: {:?}", figures.failed, figures.errors);
+    let failed = figures.failed + figures.refused;
+    ensure!(failed == 0, "{failed} of {count} failed while warming up: {:?}", figures.errors);
     Ok(())
 }
 

@@ -3,13 +3,14 @@
 //! ```text
 //!   clients ─────────── gate ─────────── servers
 //!   load                one of them      origin, names
-//!   10.91.1.2           10.91.1.1        10.91.2.10 … .17, port 443: eight addresses, as S3 answers
+//!   10.91.1.2           10.91.1.1        10.91.2.10 … .17, ports 443 and 80: eight addresses, as S3 answers
 //!                       10.91.2.1        10.91.2.2, port 53: DNS; any name has four of the eight, another four each time
 //! ```
 //!
 //! Three network namespaces on one machine (`lab.rs`). What the clients send to port 443 the kernel of the gate's namespace
-//! redirects to port 8443, where one gate listens (`peers.rs` and `benches/peers/`). For the row `direct` there is no gate and
-//! no redirect: the clients reach the servers through a router.
+//! redirects to port 8443, where one gate listens (`peers.rs` and `benches/peers/`). The same for port 80; for CONNECT the
+//! clients dial the gate themselves. For the row `direct` there is no gate and no redirect: the clients reach the servers
+//! through a router.
 //!
 //! A *cell* (`cell.rs`) is one kind of work (`work.rs`) through one gate. The gate is started afresh (`gate.rs`), is warmed
 //! up, and then `load` does the work; what the gate's processes have used meanwhile is read from the kernel (`usage.rs`). A
@@ -39,6 +40,7 @@ mod sizing;
 mod targets;
 mod trace;
 mod usage;
+mod ways;
 mod work;
 
 use std::process::ExitCode;

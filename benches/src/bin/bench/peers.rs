@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use sekisho_benches::http::Way;
 
 use crate::lab::Lab;
 use crate::options::Options;
@@ -73,7 +74,16 @@ impl Peer {
         !matches!(self.kind, Kind::Direct | Kind::FloorCopy | Kind::FloorSplice)
     }
 
-    /// Its files: the name in `benches/peers/`.
+    /// Whether it can serve clients that come so.
+    pub(crate) fn serves(&self, way: Way) -> bool {
+        match way {
+            // HAProxy passes a CONNECT on and opens no tunnel; nor does nginx 1.22, or sniproxy.
+            Way::Connect => matches!(self.kind, Kind::Sekisho | Kind::Squid | Kind::Envoy),
+            Way::Tls | Way::Http => true,
+        }
+    }
+
+    /// Its files: the name in `benches/peers/`, and in a directory there for other ways than TLS.
     pub(crate) fn files(&self) -> &'static [&'static str] {
         match self.kind {
             Kind::Direct | Kind::FloorCopy | Kind::FloorSplice => &[],

@@ -18,9 +18,10 @@ const LIMIT: RGBColor = RGBColor(0x9a, 0x9a, 0x9a);
 const PEER: RGBColor = RGBColor(0x4a, 0x6f, 0xa5);
 
 /// One picture of bars: file, what it shows, work, figure.
-type Bars = (&'static str, &'static str, &'static str, Metric);
+pub(crate) type Bars = (&'static str, &'static str, &'static str, Metric);
 
-const BARS: &[Bars] = &[
+/// Of the works by TLS.
+pub(crate) const BARS: &[Bars] = &[
     (
         "cpu-per-connection",
         "CPU time of a new connection with a 1.5 KB hello, µs",
@@ -35,10 +36,17 @@ const BARS: &[Bars] = &[
     ("cpu-per-refusal", "CPU time of a refusal, µs", "refused", figures::cpu_per_connection),
 ];
 
+/// Of those by other ways.
+pub(crate) const BARS_OF_WAYS: &[Bars] = &[
+    ("cpu-per-connect", "CPU time of a new connection by CONNECT, µs", "connect-new", figures::cpu_per_connection),
+    ("cpu-per-get", "CPU time of a connection to port 80, µs", "http-new", figures::cpu_per_connection),
+    ("memory-per-tunnel", "memory of an idle tunnel, KiB", "connect-idle", figures::memory_each),
+];
+
 /// Draws what there are cells for; the files that were written and what they show.
-pub(crate) fn draw(results: &Results, directory: &Path) -> Result<Vec<(String, &'static str)>> {
+pub(crate) fn draw(results: &Results, bars_of: &[Bars], directory: &Path) -> Result<Vec<(String, &'static str)>> {
     let mut drawn = Vec::new();
-    for (name, title, work, metric) in BARS {
+    for (name, title, work, metric) in bars_of {
         let rows: Vec<_> = results
             .gates
             .iter()

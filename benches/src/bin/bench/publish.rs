@@ -8,7 +8,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::results::Results;
-use crate::{plots, report, sizing, targets};
+use crate::{plots, report, sizing, targets, ways};
+
+const PERFORMANCE: &str = "docs/performance.md";
 
 /// Fills the pages from the results in `directory`.
 pub(crate) fn publish(directory: &Path) -> Result<()> {
@@ -16,11 +18,21 @@ pub(crate) fn publish(directory: &Path) -> Result<()> {
     let directory = directory.canonicalize()?;
     let from_docs =
         directory.strip_prefix(lab::workspace().canonicalize()?).context("the results are not in the repository")?;
+    // A run of some works fills the places that these have, and leaves the others as they were.
+    if ways::has(&results, true) {
+        let pictures = shown(&plots::draw(&results, plots::BARS_OF_WAYS, &directory)?, from_docs);
+        let part = format!("{}\n{pictures}", deeper(&ways::section(&results)));
+        fill(&lab::workspace().join(PERFORMANCE), &[("ways", part)])?;
+        println!("{PERFORMANCE} shows the other ways in from {}", from_docs.display());
+    }
+    if !ways::has(&results, false) {
+        return Ok(());
+    }
     let performance = [
         ("run", report::run_line(&results)),
         ("targets", targets::table(&targets::all(&results))),
-        ("plots", pictures(&results, &directory, from_docs)?),
-        ("works", deeper(&(report::works(&results) + &report::micro(&results)))),
+        ("plots", shown(&plots::draw(&results, plots::BARS, &directory)?, from_docs)),
+        ("works", deeper(&(report::works(&results, false) + &report::micro(&results)))),
         ("growth", growth(&results, &directory, from_docs)?),
     ];
     let sizing = [
@@ -28,7 +40,7 @@ pub(crate) fn publish(directory: &Path) -> Result<()> {
         ("hosts", sizing::hosts(&results)),
         ("gigabits", sizing::gigabits(&results)),
     ];
-    for (page, parts) in [("docs/performance.md", &performance[..]), ("docs/sizing.md", &sizing)] {
+    for (page, parts) in [(PERFORMANCE, &performance[..]), ("docs/sizing.md", &sizing)] {
         fill(&lab::workspace().join(page), parts)?;
         println!("{page} shows {}", from_docs.display());
     }
@@ -39,10 +51,6 @@ fn fill(page: &Path, parts: &[(&str, String)]) -> Result<()> {
     let text = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
     let filled = parts.iter().try_fold(text, |text, (name, part)| between(&text, name, part))?;
     fs::write(page, filled).with_context(|| format!("cannot write {}", page.display()))
-}
-
-fn pictures(results: &Results, directory: &Path, from_docs: &Path) -> Result<String> {
-    Ok(shown(&plots::draw(results, directory)?, from_docs))
 }
 
 fn growth(results: &Results, directory: &Path, from_docs: &Path) -> Result<String> {
@@ -73,14 +81,14 @@ fn between(text: &str, name: &str, part: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{between, fill};
+    use super::{PERFORMANCE, between, fill};
 
     #[test]
     fn the_pages_have_the_marks() {
         let directory = std::env::temp_dir().join(format!("sekisho-publish-{}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");
         for (page, names) in [
-            ("docs/performance.md", &["run", "targets", "plots", "works", "growth"][..]),
+            (PERFORMANCE, &["run", "targets", "plots", "works", "ways", "growth"][..]),
             ("docs/sizing.md", &["costs", "hosts", "gigabits"]),
         ] {
             let copy = directory.join("page.md");

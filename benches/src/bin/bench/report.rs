@@ -6,13 +6,14 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use sekisho_benches::http::Way;
 
 use crate::cell::Cell;
 use crate::figures::{self, Metric, number};
 use crate::growth::AXES;
 use crate::options::{Options, Scale};
 use crate::results::Results;
-use crate::{plots, targets, work};
+use crate::{plots, targets, ways, work};
 
 /// How much faster the clients and servers have to be by themselves than through any gate.
 const GENERATOR: f64 = 1.5;
@@ -21,7 +22,8 @@ const GENERATOR: f64 = 1.5;
 pub(crate) fn write(results: &Results, out: &Path, options: &Options) -> Result<bool> {
     let table = table(results);
     fs::write(out.join("table.md"), &table)?;
-    plots::draw(results, out)?;
+    plots::draw(results, plots::BARS, out)?;
+    plots::draw(results, plots::BARS_OF_WAYS, out)?;
     plots::draw_growth(results, out)?;
     results.save(out)?;
     if let Some(file) = &options.json {
@@ -42,10 +44,10 @@ pub(crate) fn write(results: &Results, out: &Path, options: &Options) -> Result<
 }
 
 /// The columns of a kind of work.
-fn columns(work: &str) -> &'static [(&'static str, Metric)] {
-    match work.split('-').next().unwrap_or_default() {
-        "down" | "up" => &[("CPU s/GB", figures::cpu_per_gb), ("MB/s", figures::throughput)],
-        "trips" => &[("p50 µs", figures::p50), ("p99 µs", figures::p99), ("p99.9 µs", figures::p999)],
+fn columns(kind: &str) -> &'static [(&'static str, Metric)] {
+    match kind {
+        "bulk-down" | "bulk-up" => &[("CPU s/GB", figures::cpu_per_gb), ("MB/s", figures::throughput)],
+        "round-trips" => &[("p50 µs", figures::p50), ("p99 µs", figures::p99), ("p99.9 µs", figures::p999)],
         "idle" => &[
             ("KiB each", figures::memory_each),
             ("KiB base", figures::memory_base),
@@ -65,10 +67,16 @@ fn columns(work: &str) -> &'static [(&'static str, Metric)] {
 /// Everything about a run.
 fn table(results: &Results) -> String {
     let targets = targets::table(&targets::all(results));
+    let others = if ways::has(results, true) {
+        format!("\n## Other ways in\n\n{}", ways::table(results))
+    } else {
+        String::new()
+    };
     format!(
-        "# Bench\n\n{}\n\n## The targets\n\n{targets}{}{}{}",
+        "# Bench\n\n{}\n\n## The targets\n\n{targets}{}{others}{}{}{}",
         run_line(results),
-        works(results),
+        works(results, false),
+        works(results, true),
         growth(results),
         micro(results)
     )
@@ -83,18 +91,18 @@ pub(crate) fn run_line(results: &Results) -> String {
     )
 }
 
-/// A table for each work.
-pub(crate) fn works(results: &Results) -> String {
+/// A table for each work, of those by TLS or of those by other ways.
+pub(crate) fn works(results: &Results, others: bool) -> String {
     let mut text = String::new();
-    for work in work::ALL {
+    for work in work::ALL.iter().filter(|work| (work.way != Way::Tls) == others) {
         let cells = || results.cells.iter().filter(|cell| cell.work == work.id);
         if cells().next().is_none() {
             continue;
         }
-        let columns = columns(work.id);
+        let columns = columns(work.kind);
         let _ = writeln!(text, "\n## {}: {}\n", work.id, work.about);
         if work.is_traced() {
-            text += &calls(results);
+            text += &calls(results, work.id);
             continue;
         }
         text += "| |";
@@ -152,9 +160,9 @@ pub(crate) fn micro(results: &Results) -> String {
 }
 
 /// System calls for each connection: a row for each call, a column for each gate.
-pub(crate) fn calls(results: &Results) -> String {
+pub(crate) fn calls(results: &Results, work: &str) -> String {
     let gates: Vec<_> =
-        results.gates.iter().filter_map(|gate| Some((&gate.id, results.of(&gate.id, "syscalls").next()?))).collect();
+        results.gates.iter().filter_map(|gate| Some((&gate.id, results.of(&gate.id, work).next()?))).collect();
     let names: BTreeSet<_> =
         gates.iter().filter_map(|(_, cell)| cell.calls.as_ref()).flat_map(BTreeMap::keys).collect();
     let often = |name: &&&String| {

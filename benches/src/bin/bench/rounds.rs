@@ -86,7 +86,10 @@ fn one(lab: &mut Lab, peer: &Peer, work: &Work, place: &Place, options: &Options
             return Ok(Some(cell));
         }
     }
-    if work.is_refusal() && !peer.refuses() || (work.is_idle() || work.is_traced()) && !peer.is_gate() {
+    if !peer.serves(work.way)
+        || work.is_refusal() && !peer.refuses()
+        || (work.is_idle() || work.is_traced()) && !peer.is_gate()
+    {
         return Ok(None);
     }
     if place.round >= ROUNDS_OF_SLOW && is_slow(peer, work, place) {

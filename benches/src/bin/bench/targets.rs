@@ -8,7 +8,7 @@ use crate::micro;
 use crate::results::Results;
 
 /// Above all peers.
-const OURS: &str = "sekisho";
+pub(crate) const OURS: &str = "sekisho";
 const FLOOR_COPY: &str = "floor-copy";
 const FLOOR_SPLICE: &str = "floor-splice";
 const DEBIAN: &str = "haproxy";

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use sekisho_benches::http::Way;
+
 use crate::growth;
 use crate::options::Scale;
 
@@ -14,6 +16,8 @@ pub(crate) struct Work {
     pub(crate) about: &'static str,
     /// What `load` calls it.
     pub(crate) kind: &'static str,
+    /// How clients come.
+    pub(crate) way: Way,
     hello: &'static str,
     /// Connections at a time; for `idle` all of them.
     concurrency: u64,
@@ -35,16 +39,32 @@ pub(crate) const ALL: &[Work] = &[
     new("refused", "connections to a name that is not listed", "refused", "large", 64),
     new("mix", "objects as S3's clients fetch and store them", "mix", "large", 64),
     new("syscalls", "system calls of a new connection, under strace", "new", "large", 8),
+    by(Way::Connect, "connect-new", "new connections by CONNECT, then a hello of 1.5 KB", "new", 64),
+    by(Way::Connect, "connect-down-8", "bulk to the client, 8 connections by CONNECT", "bulk-down", 8),
+    by(Way::Connect, "connect-idle", "connections by CONNECT on which nothing happens", "idle", 9000),
+    by(Way::Connect, "connect-syscalls", "system calls of a new connection by CONNECT, under strace", "new", 8),
+    by(Way::Http, "http-new", "connections to port 80, a GET each", "new", 64),
+    by(Way::Http, "http-down-8", "bulk to the client, 8 connections to port 80", "bulk-down", 8),
+    by(Way::Http, "http-syscalls", "system calls of a connection to port 80, under strace", "new", 8),
 ];
 
 const fn new(id: &'static str, about: &'static str, kind: &'static str, hello: &'static str, concurrency: u64) -> Work {
-    Work { id, about, kind, hello, concurrency }
+    Work { id, about, kind, way: Way::Tls, hello, concurrency }
+}
+
+const fn by(way: Way, id: &'static str, about: &'static str, kind: &'static str, concurrency: u64) -> Work {
+    Work { way, ..new(id, about, kind, "large", concurrency) }
 }
 
 /// The works of these names; a kind's name up to the dash means all of that kind, and no name all.
 pub(crate) fn chosen(only: &[String]) -> Vec<Work> {
     let any = only.iter().any(|only| growth::is_axis(only) || ALL.iter().any(|work| work.is_named(only)));
     ALL.iter().filter(|work| !any || only.iter().any(|only| work.is_named(only))).copied().collect()
+}
+
+/// The one that is called so.
+pub(crate) fn of(id: &str) -> Option<&'static Work> {
+    ALL.iter().find(|work| work.id == id)
 }
 
 impl Work {
@@ -60,13 +80,13 @@ impl Work {
 
     /// Whether system calls are counted, which takes so long that nothing else is.
     pub(crate) fn is_traced(&self) -> bool {
-        self.id == "syscalls"
+        self.id.ends_with("syscalls")
     }
 
     /// Whether it is the same in every round.
     pub(crate) fn rounds(&self) -> usize {
-        match self.id {
-            "syscalls" => 1,
+        match self.kind {
+            _ if self.is_traced() => 1,
             // Memory does not depend on the machine's mood.
             "idle" => 2,
             _ => usize::MAX,

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use sekisho_benches::http::{self, Head, Way};
 use sekisho_benches::net;
 use sekisho_benches::poll::{self, EventFlags};
 use sekisho_benches::slots::Key;
@@ -21,9 +22,12 @@ pub(crate) struct Connection {
     number: u64,
     step: u64,
     request: Request,
+    stage: Stage,
+    /// What has come of the head of an answer in HTTP, while one is waited for.
+    head: Option<Head>,
     /// Of the request, hello or header included.
     sent: u64,
-    /// Of the answer.
+    /// Of the answer, a head not included.
     received: u64,
     /// When the request was begun; the first, before the connection was.
     begun: Instant,
@@ -32,6 +36,15 @@ pub(crate) struct Connection {
     ended: bool,
     moved: bool,
     quiet: u32,
+}
+
+/// What it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A proxy is asked for a tunnel.
+    Tunnel,
+    /// The server is reached, and asked for bytes.
+    Requests,
 }
 
 /// How far it came without ending.
@@ -69,6 +82,8 @@ impl Connection {
             number,
             step: 0,
             request,
+            stage: if tools.settings.way == Way::Connect { Stage::Tunnel } else { Stage::Requests },
+            head: (tools.settings.way != Way::Tls).then(Head::default),
             sent: 0,
             received: 0,
             begun,
@@ -115,23 +130,14 @@ impl Connection {
     /// Sends what is left of the request, or as much as the socket takes.
     fn send(&mut self, tools: &mut Tools<'_>) -> io::Result<Moved> {
         for _ in 0..TURN {
-            let head = if self.step == 0 { tools.hello.length() } else { HEADER } as u64;
-            let left = (head + self.request.up).saturating_sub(self.sent);
+            let head = self.opening(tools);
+            let left = (head + self.up()).saturating_sub(self.sent);
             if left == 0 {
                 return Ok(Moved::Whole);
             }
             let bytes = match self.sent.checked_sub(head) {
                 Some(offset) => tools.pattern.at(offset, left),
-                None if self.step == 0 => {
-                    let name = in_turn(&tools.settings.names, self.number).map_or(&[][..], Vec::as_slice);
-                    from(tools.hello.fill(name, &self.request.random(self.number)), self.sent, left)
-                }
-                None => {
-                    if let Some(header) = tools.request.first_chunk_mut() {
-                        *header = self.request.header();
-                    }
-                    from(&tools.request, self.sent, left)
-                }
+                None => from(self.filled(tools), self.sent, left),
             };
             let wanted = bytes.len();
             let Some(sent) = net::send(&self.socket, bytes)? else { return Ok(Moved::AllNow) };
@@ -144,24 +150,73 @@ impl Connection {
         Ok(Moved::Some)
     }
 
+    /// Bytes of what opens the request: of the hello, the GET, a header; of what asks for a tunnel.
+    fn opening(&self, tools: &Tools<'_>) -> u64 {
+        let (tunnel, get) = tools.lengths;
+        let bytes = match tools.settings.way {
+            _ if self.stage == Stage::Tunnel => tunnel,
+            _ if self.step > 0 => HEADER,
+            Way::Http => get,
+            Way::Tls | Way::Connect => tools.hello.length(),
+        };
+        bytes as u64
+    }
+
+    /// Bytes that follow it.
+    fn up(&self) -> u64 {
+        if self.stage == Stage::Tunnel { 0 } else { self.request.up }
+    }
+
+    /// What opens the request, and perhaps more.
+    fn filled<'t>(&self, tools: &'t mut Tools<'_>) -> &'t [u8] {
+        let name = in_turn(&tools.settings.names, self.number).map_or(&[][..], Vec::as_slice);
+        match tools.settings.way {
+            _ if self.stage == Stage::Tunnel => http::ask_for_tunnel(&mut tools.text, name),
+            _ if self.step > 0 => {
+                if let Some(header) = tools.request.first_chunk_mut() {
+                    *header = self.request.header();
+                }
+                return &tools.request;
+            }
+            Way::Http => http::get(&mut tools.text, name, self.request, self.number),
+            Way::Tls | Way::Connect => return tools.hello.fill(name, &self.request.random(self.number)),
+        }
+        &tools.text
+    }
+
     fn receive(&mut self, tools: &mut Tools<'_>) -> Result<Moved, End> {
         let looks = tools.settings.verify || self.received == 0;
         let scratch = tools.scratch.as_mut_slice();
         let room = scratch.len();
         let count = if looks { net::receive(&self.socket, scratch) } else { net::discard(&self.socket, scratch) }?;
-        let count = match count {
+        let mut count = match count {
             None => return Ok(Moved::AllNow),
             Some(0) => return Err(End::Unlike("closed early")),
             Some(count) => count,
         };
         tools.tally.bytes_down += count as u64;
+        // What comes from now on, the end included, is a new event.
+        let more = if count < room && !self.ended { Moved::AllNow } else { Moved::Some };
         if looks {
-            let bytes = scratch.get(..count).unwrap_or_default();
-            if self.received == 0 && bytes.first() == Some(&ALERT) {
+            let mut bytes = scratch.get(..count).unwrap_or_default();
+            let refused = match &mut self.head {
+                Some(head) => {
+                    let taken = head.take(bytes).map_err(|_| End::Unlike("a head without an end"))?;
+                    let Some(taken) = taken else { return Ok(more) };
+                    bytes = bytes.get(taken..).unwrap_or_default();
+                    head.status() == Some(403)
+                }
+                None => self.received == 0 && bytes.first() == Some(&ALERT),
+            };
+            if refused {
                 if tools.settings.plan.work == Work::Refused {
                     tools.tally.took(self.begun.elapsed());
                 }
                 return Err(End::Refused);
+            }
+            if let Some(head) = self.head.take() {
+                self.judge(&head, bytes)?;
+                count = bytes.len();
             }
             if tools.settings.verify && !tools.pattern.matches(self.received, bytes) {
                 return Err(End::Unlike("other bytes than were sent"));
@@ -171,18 +226,28 @@ impl Connection {
         if self.received > self.request.down {
             return Err(End::Unlike("more bytes than were asked for"));
         }
-        Ok(match self.received == self.request.down {
-            true => Moved::Whole,
-            // What comes from now on, the end included, is a new event.
-            false if count < room && !self.ended => Moved::AllNow,
-            false => Moved::Some,
-        })
+        Ok(if self.received == self.request.down { Moved::Whole } else { more })
+    }
+
+    /// Whether this is the head that was waited for; `behind` came with it. A tunnel that stands is used from now on.
+    fn judge(&mut self, head: &Head, behind: &[u8]) -> Result<(), End> {
+        if head.status() != Some(200) {
+            return Err(End::Unlike("another status than 200"));
+        }
+        if self.stage == Stage::Requests {
+            let asked = head.content_length() == Some(self.request.down);
+            return if asked { Ok(()) } else { Err(End::Unlike("another length than was asked for")) };
+        }
+        if !behind.is_empty() {
+            return Err(End::Unlike("bytes before the hello"));
+        }
+        (self.stage, self.sent) = (Stage::Requests, 0);
+        Ok(())
     }
 
     /// Counts the answer, and makes the next request the one to send.
     fn answered(&mut self, tools: &mut Tools<'_>) -> Result<(), End> {
-        let head = if self.step == 0 { tools.hello.length() } else { HEADER } as u64;
-        if self.sent < head + self.request.up {
+        if self.sent < self.opening(tools) + self.up() {
             return Err(End::Unlike("answered before all was asked"));
         }
         let now = Instant::now();

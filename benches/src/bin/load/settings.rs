@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, Parser};
 use sekisho_benches::hello::{Size, Template};
+use sekisho_benches::http::Way;
 
 use crate::plan::{Plan, Work};
 
@@ -21,9 +22,12 @@ pub(crate) struct Arguments {
     /// Addresses to connect to, used in turn
     #[arg(long, value_delimiter = ',', required = true)]
     to: Vec<IpAddr>,
-    /// The port to connect to
-    #[arg(long, default_value_t = 443)]
-    port: u16,
+    /// The port to connect to [default: 443, and 80 for --way http]
+    #[arg(long)]
+    port: Option<u16>,
+    /// How to come to the server: by a hello, by CONNECT and a hello, or by a GET
+    #[arg(long, default_value = "tls")]
+    way: Way,
     /// A file of host names of one length, one a line, used in turn
     #[arg(long, value_name = "FILE")]
     names: PathBuf,
@@ -70,6 +74,7 @@ pub(crate) enum Until {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) plan: Plan,
+    pub(crate) way: Way,
     pub(crate) to: Vec<SocketAddr>,
     pub(crate) names: Vec<Vec<u8>>,
     pub(crate) hello: Template,
@@ -82,9 +87,15 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(arguments: Arguments) -> Result<Self> {
-        let Arguments { work, to, port, names, hello, threads, concurrency, count, seconds, .. } = arguments;
+        let Arguments { work, to, way, names, hello, threads, concurrency, count, seconds, .. } = arguments;
+        let port = arguments.port.unwrap_or(if way == Way::Http { 80 } else { 443 });
         ensure!(threads > 0 && concurrency > 0, "--threads and --concurrency must be at least 1");
         ensure!(work != Work::Idle || seconds.is_none(), "--work idle ends by a line on stdin: it takes no --seconds");
+        let has_one_request = matches!(work, Work::New | Work::BulkDown | Work::Refused);
+        ensure!(
+            way != Way::Http || has_one_request,
+            "--way http has one request a connection, and its end: not this work"
+        );
         let listed = fs::read_to_string(&names).with_context(|| format!("cannot read {}", names.display()))?;
         let names: Vec<_> =
             listed.lines().filter(|line| !line.is_empty()).map(|line| line.as_bytes().to_vec()).collect();
@@ -101,6 +112,7 @@ impl Settings {
         };
         Ok(Self {
             plan: Plan { work, answer: arguments.answer, bytes: arguments.bytes, rounds: arguments.rounds },
+            way,
             to: to.into_iter().map(|address| SocketAddr::new(address, port)).collect(),
             names,
             hello: Template::new(hello, length)?,

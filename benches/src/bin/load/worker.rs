@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use sekisho_benches::figures::Tally;
 use sekisho_benches::hello::Template;
+use sekisho_benches::http;
 use sekisho_benches::poll::{Event, EventFlags, Poll};
 use sekisho_benches::slots::{Key, Slots};
-use sekisho_benches::wire::{CHUNK, HEADER, Pattern};
+use sekisho_benches::wire::{CHUNK, HEADER, Pattern, Request};
 
 use crate::connection::{Connection, End, Progress};
 use crate::plan::Work;
@@ -39,6 +40,10 @@ pub(crate) struct Tools<'s> {
     pub(crate) pattern: Pattern,
     /// A header, and the start of the pattern behind it.
     pub(crate) request: Vec<u8>,
+    /// A request in HTTP.
+    pub(crate) text: Vec<u8>,
+    /// Bytes of a request for a tunnel, and of a GET.
+    pub(crate) lengths: (usize, usize),
     pub(crate) scratch: Vec<u8>,
     pub(crate) tally: Tally,
 }
@@ -47,6 +52,11 @@ impl<'s> Worker<'s> {
     pub(crate) fn new(settings: &'s Settings, thread: u64, begun: Instant) -> Result<Self> {
         let pattern = Pattern::default();
         let request = [&[0; HEADER], pattern.at(0, 4096)].concat();
+        let (mut text, mut get) = (Vec::new(), Vec::new());
+        let name = settings.names.first().map_or(&[][..], Vec::as_slice);
+        http::ask_for_tunnel(&mut text, name);
+        http::get(&mut get, name, Request { up: 0, down: 0 }, 0);
+        let lengths = (text.len(), get.len());
         Ok(Self {
             connections: Slots::default(),
             open: 0,
@@ -61,6 +71,8 @@ impl<'s> Worker<'s> {
                 hello: settings.hello.clone(),
                 pattern,
                 request,
+                text,
+                lengths,
                 scratch: vec![0; CHUNK],
                 tally: Tally::new()?,
             },
