@@ -25,7 +25,7 @@ use crate::reason::{Answer, Reason};
 use crate::second_hello::{Settled, Unsettled, settle};
 use crate::settings::{Listener, Protocol};
 use crate::stop::{Probe, Stop, over};
-use crate::transfer::{Step, Transfer, reset_on_close, say_goodbye, unless_ordered, unless_ordered_while};
+use crate::transfer::{Step, Transfer, hear_out, reset_on_close, say_goodbye, unless_ordered, unless_ordered_while};
 use crate::worker::{Entry, Worker};
 
 /// How long a refused client may take to read its alert.
@@ -215,10 +215,14 @@ async fn relay(
             reset_on_close(&upstream);
             order
         });
+        let answered = by == ClosedBy::Upstream;
         entry.ended(by);
         drop(upstream);
-        // The answer's last bytes are on their way, and nobody has read what may stand behind the request.
-        say_goodbye(&client, &[], GOODBYE, tools).await;
+        // Nobody has read what may stand behind the request. Where a side broke, the client is to see just that: half an answer
+        // that ends in peace passes for a whole one.
+        if answered {
+            hear_out(&client, GOODBYE, tools).await;
+        }
         return None;
     }
     let Some((watch, behind)) = watched else {

@@ -228,9 +228,14 @@ pub(crate) async fn say_goodbye(stream: &TcpStream, last: &[u8], patience: Durat
     // that is gone needs no goodbye.
     let sent = stream
         .try_io(Interest::WRITABLE, || Ok(rustix::net::send(stream, last, SendFlags::NOSIGNAL | SendFlags::MORE)?));
-    if sent.is_err() || shutdown_write(stream).is_err() {
-        return;
+    if sent.is_ok() && shutdown_write(stream).is_ok() {
+        hear_out(stream, patience, tools).await;
     }
+}
+
+/// Reads on from a peer that was told the end, until it ends too or patience does. Bytes that nobody has read would make the
+/// close a reset, and a reset may overtake what was sent last.
+pub(crate) async fn hear_out(stream: &TcpStream, patience: Duration, tools: &Tools) {
     let drained = poll_fn(|cx| {
         loop {
             if ready!(stream.poll_read_ready(cx)).is_err() {

@@ -1,5 +1,7 @@
 //! Port 80.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -11,7 +13,7 @@ use lab::netns;
 use lab::process::Process;
 use lab::s3::AUTHORIZATION;
 
-use super::{HOST, answer, closed, options, say, text, web};
+use super::{HOST, PATIENCE, answer, closed, options, say, text, web};
 
 /// What the kernel sends to the gate.
 const RULES: &str = "table inet ways {
@@ -171,6 +173,50 @@ fn a_body_goes_as_far_as_it_was_announced_and_what_follows_goes_nowhere() -> Res
     let up = lines.first().and_then(|line| line["bytes_up"].as_u64()).unwrap_or_default();
     ensure!((300_000..300_200).contains(&up), "{lines:?}");
     ensure!(lines.len() == 1, "{lines:?}");
+    Ok(())
+}
+
+/// Answers with half of what it might, for the client to ask for more; then ends, or breaks off where that is asked for.
+const HALF: &str = "
+import socket, struct
+listener = socket.create_server(('', 80), backlog=16)
+while True:
+    client, _ = listener.accept()
+    request = client.recv(65536)
+    client.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\nhalf')
+    if b'/broken' in request:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    client.close()
+";
+
+#[test]
+fn a_client_sees_whether_its_answer_ended_or_broke() -> Result<()> {
+    let lab = Lab::new("ends80")?;
+    let script = lab.directory().join("half.py");
+    std::fs::write(&script, HALF)?;
+    let mut server = Process::start("half", lab.directory(), lab.servers.cmd("python3").arg(&script))?;
+    let up = || say(&lab.servers, "198.18.1.1:80", b"GET / HTTP/1.1\r\n\r\n", true).is_ok_and(|said| !said.is_empty());
+    server.wait_ready(Duration::from_secs(20), up)?;
+    let listener = "{ bind: \"0.0.0.0:8480\", protocol: http, destination: none }";
+    let gate = Gate::start(&lab, &options(listener))?;
+    let asked = |path: &str, more: &str| {
+        lab.client.enter(|| -> Result<_> {
+            let mut stream = TcpStream::connect("10.20.0.1:8480")?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n").as_bytes())?;
+            let (mut first, mut rest) = ([0; 4], Vec::new());
+            stream.read_exact(&mut first)?;
+            stream.write_all(more.as_bytes())?;
+            Ok(stream.read_to_end(&mut rest).map(|_| rest.ends_with(b"half")).map_err(|error| error.kind()))
+        })?
+    };
+    ensure!(asked("/", "")? == Ok(true));
+    // Another request, which nobody reads: no reset may take the end of the answer away.
+    ensure!(asked("/", "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n")? == Ok(true));
+    ensure!(asked("/broken", "")? == Err(ErrorKind::ConnectionReset), "half an answer passed for a whole one");
+    let ends = closed(&gate, 3)?;
+    let ends: Vec<_> = ends.iter().map(|line| text(line, "closed_by")).collect();
+    ensure!(ends == ["upstream", "upstream", "upstream_reset"], "{ends:?}");
     Ok(())
 }
 
