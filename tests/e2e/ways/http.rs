@@ -176,14 +176,14 @@ fn a_body_goes_as_far_as_it_was_announced_and_what_follows_goes_nowhere() -> Res
     Ok(())
 }
 
-/// Answers with half of what it might, for the client to ask for more; then ends, or breaks off where that is asked for.
+/// Answers with 200,000 bytes, more than a client takes that does not read; then ends, or breaks off where that is asked for.
 const HALF: &str = "
 import socket, struct
 listener = socket.create_server(('', 80), backlog=16)
 while True:
     client, _ = listener.accept()
     request = client.recv(65536)
-    client.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\nhalf')
+    client.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n' + b'x' * 200000)
     if b'/broken' in request:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     client.close()
@@ -199,7 +199,7 @@ fn a_client_sees_whether_its_answer_ended_or_broke() -> Result<()> {
     server.wait_ready(Duration::from_secs(20), up)?;
     let listener = "{ bind: \"0.0.0.0:8480\", protocol: http, destination: none }";
     let gate = Gate::start(&lab, &options(listener))?;
-    let asked = |path: &str, more: &str| {
+    let asked = |path: &str, more: &str, ends: usize| {
         lab.client.enter(|| -> Result<_> {
             let mut stream = TcpStream::connect("10.20.0.1:8480")?;
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -207,13 +207,15 @@ fn a_client_sees_whether_its_answer_ended_or_broke() -> Result<()> {
             let (mut first, mut rest) = ([0; 4], Vec::new());
             stream.read_exact(&mut first)?;
             stream.write_all(more.as_bytes())?;
-            Ok(stream.read_to_end(&mut rest).map(|_| rest.ends_with(b"half")).map_err(|error| error.kind()))
+            // What is left of the answer is read when the gate has done with it.
+            closed(&gate, ends)?;
+            Ok(stream.read_to_end(&mut rest).map(|_| rest.ends_with(&[b'x'; 200_000])).map_err(|error| error.kind()))
         })?
     };
-    ensure!(asked("/", "")? == Ok(true));
+    ensure!(asked("/", "", 1)? == Ok(true));
     // Another request, which nobody reads: no reset may take the end of the answer away.
-    ensure!(asked("/", "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n")? == Ok(true));
-    ensure!(asked("/broken", "")? == Err(ErrorKind::ConnectionReset), "half an answer passed for a whole one");
+    ensure!(asked("/", "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n", 2)? == Ok(true));
+    ensure!(asked("/broken", "", 3)? == Err(ErrorKind::ConnectionReset), "half an answer passed for a whole one");
     let ends = closed(&gate, 3)?;
     let ends: Vec<_> = ends.iter().map(|line| text(line, "closed_by")).collect();
     ensure!(ends == ["upstream", "upstream", "upstream_reset"], "{ends:?}");
