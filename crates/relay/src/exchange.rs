@@ -54,19 +54,60 @@ async fn answer(client: &TcpStream, upstream: &TcpStream, live: &Live, tools: &T
     let mut status = None;
     loop {
         upstream.readable().await.map_err(|_| ClosedBy::UpstreamReset)?;
-        let Some(bytes) = read(upstream, u64::MAX, tools).map_err(|_| ClosedBy::UpstreamReset)? else { continue };
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        // An answer of its own comes behind those that only say to go on (RFC 9110 §15.2).
-        if status.is_none_or(|status| status < 200)
-            && let Some(said) = status_of(&bytes)
-        {
-            status = Some(said);
-            live.outcome.borrow_mut().more().status = status;
-        }
-        send_all(client, &bytes, Way::Down, live, tools).await.map_err(|_| ClosedBy::ClientReset)?;
+        let Some(answered) = pass(upstream, client, &mut status, live, tools)? else { continue };
+        let Answered::Bytes { left } = answered else { return Ok(()) };
+        send_all(client, &left, Way::Down, live, tools).await.map_err(|_| ClosedBy::ClientReset)?;
     }
+}
+
+/// What was read of an answer.
+enum Answered {
+    /// Its end.
+    End,
+    /// Bytes. `left` is what the client did not take at once.
+    Bytes { left: Vec<u8> },
+}
+
+/// Reads what there is of the answer and hands the client what it takes at once: mostly all, and then nothing is copied.
+/// `None` when it was a false alarm.
+fn pass(
+    upstream: &TcpStream,
+    client: &TcpStream,
+    status: &mut Option<u16>,
+    live: &Live,
+    tools: &Tools,
+) -> Result<Option<Answered>, ClosedBy> {
+    let mut scratch = tools.scratch.borrow_mut();
+    let most = scratch.len();
+    let count = match upstream.try_read(&mut scratch) {
+        Ok(0) => return Ok(Some(Answered::End)),
+        Ok(count) => count,
+        Err(error) if is_later(&error) => return Ok(None),
+        Err(_) => return Err(ClosedBy::UpstreamReset),
+    };
+    if count < most {
+        drained(upstream);
+    }
+    let bytes = scratch.get(..count).unwrap_or_default();
+    // An answer of its own comes behind those that only say to go on (RFC 9110 §15.2).
+    if status.is_none_or(|status| status < 200)
+        && let Some(said) = status_of(bytes)
+    {
+        *status = Some(said);
+        live.outcome.borrow_mut().more().status = *status;
+    }
+    let taken = match client.try_write(bytes) {
+        Ok(taken) => taken,
+        Err(error) if is_later(&error) => 0,
+        Err(_) => return Err(ClosedBy::ClientReset),
+    };
+    live.carried(Way::Down, taken as u64);
+    tools.delivered(Way::Down, taken as u64);
+    Ok(Some(Answered::Bytes { left: bytes.get(taken..).unwrap_or_default().to_vec() }))
+}
+
+fn is_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// Sends what the client has announced and still has to say, then waits for its side to break. Whose side did.
@@ -118,7 +159,7 @@ fn read(source: &TcpStream, most: u64, tools: &Tools) -> io::Result<Option<Vec<u
             }
             Ok(Some(scratch.get(..count).unwrap_or_default().to_vec()))
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+        Err(error) if is_later(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -55,7 +55,8 @@ impl Tools {
         Self { scratch, pipes: Pipes::new(pipes, features), delivered: Cell::default() }
     }
 
-    fn delivered(&self, way: Way, bytes: u64) {
+    /// Counts bytes that a side has taken.
+    pub(crate) fn delivered(&self, way: Way, bytes: u64) {
         let (up, down) = self.delivered.get();
         self.delivered.set(match way {
             Way::Up => (up + bytes, down),
