@@ -38,6 +38,9 @@ pub(crate) fn table(results: &Results) -> String {
     let is_there =
         |gate: &&str| ROWS.iter().any(|(_, work, metric)| results.ratio(OURS, gate, work, *metric).is_some());
     let others: Vec<_> = others.filter(is_there).collect();
+    if others.is_empty() {
+        return "Nothing to compare sekisho with was measured.\n".to_owned();
+    }
     let heads: Vec<_> = others.iter().map(|gate| format!("× {gate}")).collect();
     let mut text = format!("| sekisho's | {} |\n|---|{}\n", heads.join(" | "), "---:|".repeat(heads.len()));
     for (what, work, metric) in ROWS {
