@@ -295,9 +295,15 @@ pub(crate) fn hello13(host: &str) -> Vec<u8> {
 }
 
 fn hello_of(host: &str, minor: u8, more: &[u8]) -> Vec<u8> {
+    hello_offering(host, &[0x0300 + u16::from(minor)], more)
+}
+
+/// The same with these versions, in this order.
+pub(crate) fn hello_offering(host: &str, versions: &[u16], more: &[u8]) -> Vec<u8> {
     let name = [&[0][..], &vector(2, host.as_bytes())].concat();
     let sni = [&[0, 0][..], &vector(2, &vector(2, &name))].concat();
-    let versions = [0, 43, 0, 3, 2, 3, minor];
+    let versions: Vec<u8> = versions.iter().flat_map(|version| version.to_be_bytes()).collect();
+    let versions = [&[0, 43][..], &vector(2, &vector(1, &versions))].concat();
     let extensions = vector(2, &[&sni[..], &versions, more].concat());
     let body = [&[3, 3][..], &[7; 32], &[0], &vector(2, &[0x13, 1]), &[1, 0], &extensions];
     handshake(1, &body.concat())

@@ -11,7 +11,7 @@ use lab::gate::Gate;
 use lab::process::Process;
 
 use super::{HOST, closed, options, text};
-use crate::peer::{hello_retry, hello13};
+use crate::peer::{hello_offering, hello_retry, hello13};
 
 const LISTENER: &str = "{ bind: \"0.0.0.0:8443\", destination: none }";
 const TO: &str = "10.20.0.1:8443";
@@ -59,7 +59,7 @@ fn another_name_in_the_second_hello_ends_both_sides() -> Result<()> {
     let heard = lab.servers.spawn(|| -> Result<Vec<Vec<u8>>> {
         let listener = std::net::TcpListener::bind("0.0.0.0:443")?;
         let mut all = Vec::new();
-        for _ in 0..3 {
+        for _ in 0..5 {
             let (mut stream, _) = listener.accept()?;
             stream.set_read_timeout(Some(super::PATIENCE))?;
             let mut block = vec![0; 4096];
@@ -81,11 +81,20 @@ fn another_name_in_the_second_hello_ends_both_sides() -> Result<()> {
     std::thread::sleep(Duration::from_millis(200));
     let change = [20, 3, 3, 0, 1, 1];
     // At once, before the server could ask; after it has asked; and the honest one.
-    for (waits, second) in [(false, "other.example"), (true, "other.example"), (true, HOST)] {
+    // And among more versions than are kept of a hello, before and behind them.
+    let many: Vec<u16> = (0x7001..0x7009).collect();
+    let (behind, ahead) = ([&many[..], &[0x0304]].concat(), [&[0x0304], &many[..]].concat());
+    for (versions, waits, second) in [
+        (&[0x0304][..], false, "other.example"),
+        (&[0x0304], true, "other.example"),
+        (&behind, true, "other.example"),
+        (&ahead, true, "other.example"),
+        (&[0x0304], true, HOST),
+    ] {
         lab.client.enter(|| -> Result<()> {
             let mut stream = TcpStream::connect(TO)?;
             stream.set_read_timeout(Some(super::PATIENCE))?;
-            stream.write_all(&hello13(HOST))?;
+            stream.write_all(&hello_offering(HOST, versions, &[]))?;
             if waits {
                 stream.read_exact(&mut vec![0; hello_retry().len()])?;
             }
@@ -96,16 +105,16 @@ fn another_name_in_the_second_hello_ends_both_sides() -> Result<()> {
     }
     let heard = heard.join().map_err(|_| anyhow::anyhow!("the server panicked"))???;
     let has = |bytes: &[u8], name: &str| bytes.windows(name.len()).any(|window| window == name.as_bytes());
-    ensure!(heard.len() == 3 && !heard.iter().any(|bytes| has(bytes, "other.example")), "the lie arrived");
+    ensure!(heard.len() == 5 && !heard.iter().any(|bytes| has(bytes, "other.example")), "the lie arrived");
     let honest = heard.last().context("nothing")?;
     ensure!(
         honest.windows(HOST.len()).filter(|window| *window == HOST.as_bytes()).count() == 2,
         "the honest one did not"
     );
-    let lines = closed(&gate, 3)?;
+    let lines = closed(&gate, 5)?;
     let changed =
         lines.iter().filter(|line| (text(line, "reason"), text(line, "verdict")) == ("sni_changed", "refused"));
-    ensure!(changed.count() == 2, "{lines:?}");
+    ensure!(changed.count() == 4, "{lines:?}");
     ensure!(lines.iter().filter(|line| text(line, "verdict") == "allowed").count() == 1, "{lines:?}");
     Ok(())
 }

@@ -16,8 +16,8 @@ use crate::reason::{Alert, Answer, Reason};
 use crate::stop::Stop;
 use crate::worker::Worker;
 
-/// TLS 1.3, which alone has a second hello.
-const TLS13: u16 = 0x0304;
+/// TLS 1.2: up to here there is no second hello.
+const TLS12: u16 = 0x0303;
 
 /// Waits for the whole hello, and leaves it where it was read.
 pub(super) async fn hear(
@@ -77,7 +77,8 @@ fn offered(worker: &Worker, hello: &ClientHello, reader: &Reader) -> Arc<Offered
 /// The hello goes on, and what stands behind it as far as it may.
 pub(super) fn course(hello: &ClientHello, reader: &mut Reader, worker: &Worker) -> Course {
     let mut first = reader.take();
-    if !hello.versions.contains(&TLS13) {
+    // The highest first, of however many: whoever offers TLS 1.3 offers something above 1.2, whatever else stands beside it.
+    if hello.versions.first().is_none_or(|&highest| highest <= TLS12) {
         return Course { first, watched: None, rest: None };
     }
     let behind = first.split_off(hello.raw_len.min(first.len()));
