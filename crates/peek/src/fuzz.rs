@@ -73,7 +73,7 @@ pub fn retry(data: &[u8]) {
     use crate::tls::retry::{MAX_EARLY, Watch};
 
     let Ok(name) = sekisho_name::Name::parse("a.example") else { return };
-    let mut watch = Watch::new(name, Limits::default());
+    let mut watch = Watch::new(name, false, Limits::default());
     let mut held = Vec::new();
     let mut passed = 0;
     let mut rest = data;

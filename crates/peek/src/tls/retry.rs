@@ -29,6 +29,8 @@ pub const MAX_EARLY: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub struct Watch {
     name: Name,
+    /// Whether the first hello had an ECH extension.
+    ech: bool,
     limits: Limits,
     server: Server,
     /// Bytes of the client's record under way that may pass.
@@ -55,6 +57,9 @@ enum Server {
 pub enum Changed {
     /// The second hello names another host.
     Name(Name),
+    /// It has an ECH extension, and the first had none: neither RFC 8446 §4.1.2 nor RFC 9849 §6.1.5 has that, and the verdict was
+    /// on a hello without.
+    Ech,
     /// What stands in its place is none.
     NoHello(Refusal),
     /// A record in its place is none that belongs there.
@@ -75,6 +80,7 @@ impl Changed {
     pub const fn detail(&self) -> &'static str {
         match self {
             Self::Name(_) => "the second hello names another host",
+            Self::Ech => "the second hello has ECH, the first had not",
             Self::NoHello(_) => "the second hello is none",
             Self::Record => "an unexpected record before the second hello",
             Self::TooMuch => "too much early data before the second hello",
@@ -84,9 +90,10 @@ impl Changed {
 }
 
 impl Watch {
-    /// Watches behind a hello that named `name`; `limits` bound the second as they did the first.
-    pub fn new(name: Name, limits: Limits) -> Self {
-        Self { name, limits, server: Server::Unknown(First::default()), passing: 0, early: 0, strange: false }
+    /// Watches behind a hello that named `name`, with an ECH extension or without; `limits` bound the second as they did the
+    /// first.
+    pub fn new(name: Name, ech: bool, limits: Limits) -> Self {
+        Self { name, ech, limits, server: Server::Unknown(First::default()), passing: 0, early: 0, strange: false }
     }
 
     /// Whether nothing needs to be looked at any more.
@@ -186,6 +193,7 @@ impl Watch {
         let Server::Retry(inspector) = &mut self.server else { return Ok(false) };
         match inspector.inspect(bytes).map_err(Changed::NoHello)? {
             Progress::Need { .. } => Ok(false),
+            Progress::Done(hello) if hello.ech && !self.ech => Err(Changed::Ech),
             Progress::Done(hello) if hello.name == self.name => {
                 self.server = Server::Settled;
                 Ok(true)

@@ -4,7 +4,7 @@ use sekisho_name::Name;
 use sekisho_peek::tls::Limits;
 use sekisho_peek::tls::retry::{Changed, MAX_EARLY, Watch};
 
-use crate::craft::{Hello, message, record, record_of, records, vec8};
+use crate::craft::{ECH, Hello, message, record, record_of, records, vec8};
 
 const HOST: &str = "a.example";
 
@@ -24,7 +24,7 @@ fn retry() -> Vec<u8> {
 }
 
 fn watch() -> Watch {
-    Watch::new(Name::parse(HOST).unwrap(), Limits::default())
+    Watch::new(Name::parse(HOST).unwrap(), false, Limits::default())
 }
 
 fn ccs() -> Vec<u8> {
@@ -75,6 +75,21 @@ fn another_name_or_none_does_not_pass() {
         assert!(matches!(changed(&record(&message(11, &[0; 40]))), Changed::NoHello(_)));
         assert_eq!(changed(&record_of(24, &[1])), Changed::Record);
         assert_eq!(changed(b"GET / HTTP/1.1\r\n"), Changed::Record);
+    }
+}
+
+#[test]
+fn a_second_hello_brings_no_ech_that_the_first_had_not() {
+    let hidden = Hello::named(HOST).with(ECH, [0x5a; 40]);
+    for (first_had_it, second, passes) in
+        [(false, &hidden, false), (true, &hidden, true), (true, &Hello::named(HOST), true)]
+    {
+        for piece in [1, 5, 100_000] {
+            let mut watch = Watch::new(Name::parse(HOST).unwrap(), first_had_it, Limits::default());
+            watch.server(&retry()).unwrap();
+            let passed = client(&mut watch, &second.record(), piece);
+            assert_eq!(passed, if passes { Ok(second.record()) } else { Err(Changed::Ech) });
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn course(hello: &ClientHello, reader: &mut Reader, worker: &Worker) 
         return Course { first, watched: None, rest: None };
     }
     let behind = first.split_off(hello.raw_len.min(first.len()));
-    let watch = Watch::new(hello.name.clone(), worker.hello_limits);
+    let watch = Watch::new(hello.name.clone(), hello.ech, worker.hello_limits);
     Course { first, watched: Some((watch, behind)), rest: None }
 }
 

@@ -310,12 +310,23 @@ fn proxy_refusals() -> Vec<proxy::Refusal> {
 
 fn changes() -> Vec<Changed> {
     let name = sekisho_name::Name::parse("a.example").expect("a name");
-    let all =
-        [Changed::Name(name), Changed::NoHello(Refusal::NotTls), Changed::Record, Changed::TooMuch, Changed::Ended];
+    let all = [
+        Changed::Name(name),
+        Changed::Ech,
+        Changed::NoHello(Refusal::NotTls),
+        Changed::Record,
+        Changed::TooMuch,
+        Changed::Ended,
+    ];
     // A new one does not compile until it has its place.
     for changed in &all {
         match changed {
-            Changed::Name(_) | Changed::NoHello(_) | Changed::Record | Changed::TooMuch | Changed::Ended => {}
+            Changed::Name(_)
+            | Changed::Ech
+            | Changed::NoHello(_)
+            | Changed::Record
+            | Changed::TooMuch
+            | Changed::Ended => {}
         }
     }
     all.into()
