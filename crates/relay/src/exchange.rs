@@ -6,6 +6,7 @@ use std::{cmp, io};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::task::consume_budget;
 
 use crate::live::{Live, Way};
 use crate::outcome::ClosedBy;
@@ -53,6 +54,8 @@ async fn relay(
 async fn answer(client: &TcpStream, upstream: &TcpStream, live: &Live, tools: &Tools) -> Result<(), ClosedBy> {
     let mut status = None;
     loop {
+        // Readiness alone never ends a turn, and two fast sides would keep the worker from all its other connections.
+        consume_budget().await;
         upstream.readable().await.map_err(|_| ClosedBy::UpstreamReset)?;
         let Some(answered) = pass(upstream, client, &mut status, live, tools)? else { continue };
         let Answered::Bytes { left } = answered else { return Ok(()) };
@@ -113,6 +116,7 @@ fn is_later(error: &io::Error) -> bool {
 /// Sends what the client has announced and still has to say, then waits for its side to break. Whose side did.
 async fn say_rest(client: &TcpStream, upstream: &TcpStream, mut rest: u64, live: &Live, tools: &Tools) -> ClosedBy {
     while rest > 0 {
+        consume_budget().await;
         if client.readable().await.is_err() {
             return ClosedBy::ClientReset;
         }
@@ -166,14 +170,17 @@ fn read(source: &TcpStream, most: u64, tools: &Tools) -> io::Result<Option<Vec<u
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::Arc;
     use std::time::Duration;
 
+    use futures_util::poll;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::outcome::Outcome;
+    use crate::testing::{fill, last_of_a_turn, pair};
 
     async fn connected() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -286,6 +293,23 @@ mod tests {
         let (by, _, (told, quiet)) = exchanged(4, client, server, &live).await;
         assert_eq!((by, &told, quiet), (ClosedBy::Upstream, b"headbody", true));
         assert_eq!(live.bytes().0, 8);
+    }
+
+    #[tokio::test]
+    async fn two_fast_sides_do_not_keep_the_worker_from_its_other_connections() {
+        let ((client, near), (far, server)) = (pair().await, pair().await);
+        let tools = Tools::new(4, Arc::default());
+        let live = live();
+        live.relaying();
+        let mut exchange = pin!(exchange(&near, &far, b"head", 0, &live, &tools));
+        assert!(poll!(exchange.as_mut()).is_pending());
+        let waiting = fill(&server, 8 * 64 * 1024);
+        last_of_a_turn(3).await;
+        assert!(poll!(exchange).is_pending());
+        let (_, down) = live.bytes();
+        // It had paid for the first piece before it began to wait.
+        assert!((1..=4 * 64 * 1024).contains(&down) && down < waiting as u64, "{down} of {waiting}");
+        drop(client);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use sekisho_peek::tls::retry::{Changed, Watch};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::task::consume_budget;
 
 use crate::live::{Live, Way};
 use crate::outcome::ClosedBy;
@@ -53,6 +54,8 @@ pub(crate) async fn settle(
     let upstream_broke = |_| Unsettled::Broken(ClosedBy::UpstreamReset);
     send_all(upstream, first, Way::Up, live, tools).await.map_err(upstream_broke)?;
     loop {
+        // Readiness alone never ends a turn, and two fast sides would keep the worker from all its other connections.
+        consume_budget().await;
         let pass = watch.client(&back)?;
         if watch.is_settled() {
             return Ok(Settled { up: back, down: Vec::new() });
@@ -104,5 +107,37 @@ fn read(source: &TcpStream, tools: &Tools) -> io::Result<Option<Vec<u8>>> {
         }
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use futures_util::poll;
+    use sekisho_name::Name;
+    use sekisho_peek::tls::Limits;
+
+    use super::*;
+    use crate::outcome::Outcome;
+    use crate::testing::{fill, last_of_a_turn, pair};
+
+    #[tokio::test]
+    async fn a_client_that_talks_on_does_not_keep_the_worker_from_its_other_connections() {
+        let ((client, near), (far, server)) = (pair().await, pair().await);
+        let tools = Tools::new(4, Arc::default());
+        let live = Live::new(Outcome::new(1, 0, ([127, 0, 0, 1], 1).into()));
+        let watch = Watch::new(Name::parse("a.example").unwrap(), false, Limits::default());
+        // No record of TLS: whatever follows it passes while the server is silent.
+        let mut settling = pin!(settle(&near, &far, b"hello", watch, b"GET / HTTP/1.1".to_vec(), &live, &tools));
+        assert!(poll!(settling.as_mut()).is_pending());
+        let (before, _) = live.bytes();
+        let waiting = fill(&client, 8 * READ);
+        last_of_a_turn(3).await;
+        assert!(poll!(settling).is_pending());
+        let up = live.bytes().0 - before;
+        assert!((1..=3 * READ as u64).contains(&up), "{up} of {waiting}");
+        drop(server);
     }
 }

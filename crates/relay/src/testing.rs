@@ -4,6 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{consume_budget, yield_now};
+
 use crate::policy_store::PolicyStore;
 use crate::settings::{
     Destination, Dns, Limits, Listener, Log, Protocol, RefusalAlert, Settings, Shutdown, Timeouts, Upstream,
@@ -54,4 +58,35 @@ pub(crate) fn policy(text: &str) -> (tempfile::TempDir, PolicyStore) {
     std::fs::write(&path, text).unwrap();
     let (store, _) = PolicyStore::open(&path, 1).unwrap();
     (dir, store)
+}
+
+/// Both ends of a connection, with room for as much as the kernel gives.
+pub(crate) async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (one, other) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    let (one, other) = (one.unwrap(), other.unwrap().0);
+    for stream in [&one, &other] {
+        SockRef::from(stream).set_recv_buffer_size(8 << 20).unwrap();
+        SockRef::from(stream).set_send_buffer_size(8 << 20).unwrap();
+    }
+    (one, other)
+}
+
+/// Writes as much as is taken at once, and no more than `most` bytes. How many that were.
+pub(crate) fn fill(stream: &TcpStream, most: usize) -> usize {
+    let mut filled = 0;
+    while filled < most
+        && let Ok(count) = stream.try_write(&vec![b'x'; most - filled])
+    {
+        filled += count;
+    }
+    filled
+}
+
+/// Uses up a task's turn but for so many of the units that the runtime gives it, which are 128.
+pub(crate) async fn last_of_a_turn(left: usize) {
+    yield_now().await;
+    for _ in left..128 {
+        consume_budget().await;
+    }
 }
