@@ -18,6 +18,8 @@ pub use refusal::{Fault, Refusal};
 
 /// The longest head that is read.
 pub const MAX_HEAD: usize = 32 * 1024;
+/// The longest method.
+pub const MAX_METHOD: usize = 32;
 /// The most header lines.
 pub const MAX_HEADERS: usize = 100;
 

@@ -3,7 +3,7 @@
 use httparse::{EMPTY_HEADER, Error, Header, Status};
 use sekisho_name::{InvalidName, Name};
 
-use super::{Asks, Fault, MAX_HEADERS, Refusal, Request, Role};
+use super::{Asks, Fault, MAX_HEADERS, MAX_METHOD, Refusal, Request, Role};
 
 /// Headers that say where a request goes and where it ends.
 const DECIDING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
@@ -27,6 +27,10 @@ pub(super) fn of(head: &[u8], role: Role) -> Result<Request, Refusal> {
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
         return Err(bad(Fault::RequestLine));
     };
+    // It stands in every record of the request, so it is no longer than a listener's `methods` may be.
+    if method.len() > MAX_METHOD {
+        return Err(bad(Fault::RequestLine));
+    }
     let lines = Lines::read(request.headers)?;
     let target = Target::read(method, target, role)?;
     let (host, port) = whose(&target, lines.host, version)?;

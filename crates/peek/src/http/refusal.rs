@@ -16,7 +16,7 @@ pub enum Refusal {
 pub enum Fault {
     /// More than [`super::MAX_HEAD`] bytes or [`super::MAX_HEADERS`] lines.
     HeadTooLarge,
-    /// No method, target and version with single spaces.
+    /// No method, target and version with single spaces, or a method of more than [`super::MAX_METHOD`] bytes.
     RequestLine,
     /// A version other than 1.0 and 1.1.
     Version,

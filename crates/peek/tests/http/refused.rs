@@ -1,6 +1,6 @@
 //! What is refused, as what, and that it waits for nothing.
 
-use sekisho_peek::http::{Fault, Inspector, MAX_HEAD, MAX_HEADERS, Progress, Refusal, Role};
+use sekisho_peek::http::{Fault, Inspector, MAX_HEAD, MAX_HEADERS, MAX_METHOD, Progress, Refusal, Role};
 
 fn refusal(role: Role, bytes: &[u8]) -> Refusal {
     let refusal = Inspector::new(role).inspect(bytes).expect_err(&bytes.escape_ascii().to_string());
@@ -64,6 +64,15 @@ fn every_ambiguity_of_a_request_has_its_name() {
     for (text, fault) in cases {
         assert_eq!(refusal(Role::Server, text.as_bytes()), Refusal::Bad(fault), "{text:?}");
     }
+}
+
+#[test]
+fn a_method_is_as_short_as_methods_are() {
+    let with = |method: &str| format!("{method} / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let longest = "M".repeat(MAX_METHOD);
+    assert!(Inspector::new(Role::Server).inspect(with(&longest).as_bytes()).is_ok());
+    let longer = with(&(longest + "M"));
+    assert_eq!(refusal(Role::Server, longer.as_bytes()), Refusal::Bad(Fault::RequestLine));
 }
 
 #[test]

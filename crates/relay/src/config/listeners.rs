@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use sekisho_peek::http::MAX_METHOD;
 use sekisho_policy::Diagnostic;
 use sekisho_policy::diagnostic::is_hidden;
 use sekisho_policy::document::{Fields, Node};
@@ -156,7 +157,8 @@ impl Builder<'_, '_> {
         for item in items {
             let Some(method) = self.reader.text(item, "an HTTP method") else { continue };
             // CONNECT has a listener of its own, and TRACE would show a client what is added on the way.
-            let plain = !method.is_empty() && method.len() <= 32 && method.bytes().all(|b| b.is_ascii_uppercase());
+            let plain =
+                !method.is_empty() && method.len() <= MAX_METHOD && method.bytes().all(|b| b.is_ascii_uppercase());
             if !plain || matches!(method, "CONNECT" | "TRACE") {
                 let fault = Diagnostic::error("bad-method", format!("`{method}` is no method that is served here"));
                 self.reader.push(fault.help("write it as it is sent: GET, HEAD, PUT"), item.span);
